@@ -1,0 +1,1 @@
+"""Text forms of planner output: one dialect per file, all for the same internal model."""

@@ -1,0 +1,79 @@
+"""The platform's own dialect: one JSON object, thoughts first, so that `actions` are known before `value`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from planner.conversation import AssistantTurn, Conversation, UserTurn
+from planner.dialects.base import ChatMessage
+from planner.format import PlannerOutput, UnparsableOutput
+from planner.prompt import compact_json, observation_text, system_text
+from services.core.spec import SkillSpec
+
+
+class JsonDialect:
+    """`{"thoughts":"...","actions":[{"API_name":"...","API_params":{...}}],"value":"..."}`"""
+
+    name = "json"
+
+    def messages(self, conversation: Conversation, tools: Sequence[SkillSpec]) -> list[ChatMessage]:
+        messages: list[ChatMessage] = [{"role": "system", "content": system_text(tools)}]
+        for turn in conversation:
+            if isinstance(turn, UserTurn):
+                pictures = [{"type": "image_ref", "image_ref": ref} for ref in turn.images]
+                messages.append({"role": "user", "content": [*pictures, {"type": "text", "text": turn.text}]})
+            elif isinstance(turn, AssistantTurn):
+                messages.append({"role": "assistant", "content": self.render(turn.output)})
+            else:
+                messages.append({"role": "user", "content": [{"type": "text", "text": observation_text(turn)}]})
+        return messages
+
+    def schema(self, tools: Sequence[SkillSpec]) -> dict[str, Any]:
+        """Valid by construction: only known names, and for each name only its own arguments."""
+        actions: dict[str, Any] = {"type": "array", "maxItems": 0}
+        definitions: dict[str, Any] = {}
+        if tools:
+            actions = {"type": "array", "items": {"anyOf": [_action_schema(spec, definitions) for spec in tools]}}
+        schema = {
+            "type": "object",
+            "properties": {"thoughts": {"type": "string"}, "actions": actions, "value": {"type": "string"}},
+            "required": ["thoughts", "actions", "value"],
+            "additionalProperties": False,
+        }
+        return schema | ({"$defs": definitions} if definitions else {})
+
+    def render(self, output: PlannerOutput) -> str:
+        return compact_json(output.model_dump(mode="json"))
+
+    def parse(self, text: str) -> PlannerOutput:
+        try:
+            return PlannerOutput.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the reply"
+            raise UnparsableOutput(f"{where}: {first['msg']}", text) from error
+
+    def partial_value(self, text: str) -> str:
+        try:
+            partial = from_json(text, allow_partial="trailing-strings")
+        except ValueError:
+            return ""
+        if not isinstance(partial, dict) or partial.get("actions"):
+            return ""
+        value = partial.get("value", "")
+        return value if isinstance(value, str) else ""
+
+
+def _action_schema(spec: SkillSpec, definitions: dict[str, Any]) -> dict[str, Any]:
+    params = spec.args_schema()
+    definitions.update(params.pop("$defs", {}))
+    return {
+        "type": "object",
+        "properties": {"API_name": {"const": spec.name}, "API_params": params},
+        "required": ["API_name", "API_params"],
+        "additionalProperties": False,
+    }

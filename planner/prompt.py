@@ -1,0 +1,41 @@
+"""The words around a conversation: tool descriptions and observations.
+
+Serving, training data and scoring all render through here, so that a model is asked at run time in
+exactly the words it was trained on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from planner.conversation import Observation, ObservationTurn
+from services.core.spec import SkillSpec
+
+SYSTEM = 'You help people with pictures. Reply in JSON: "thoughts", "actions", "value".'
+
+
+def compact_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def tool_line(spec: SkillSpec) -> str:
+    """One line about a skill: name, parameters, summary."""
+    return f"{spec.name}({', '.join(spec.args_model.model_fields)}): {spec.summary}"
+
+
+def system_text(tools: Sequence[SkillSpec]) -> str:
+    if not tools:
+        return SYSTEM
+    return "\n".join([SYSTEM, "Tools:", *(tool_line(spec) for spec in tools)])
+
+
+def observation_line(observation: Observation) -> str:
+    verb = "failed" if observation.failed else "model outputs"
+    return f"{observation.skill} {verb}: {compact_json(observation.content)}"
+
+
+def observation_text(turn: ObservationTurn) -> str:
+    """The paper's X_skill_result: what each skill gave, then the first question again."""
+    return "\n".join([*(observation_line(o) for o in turn.observations), "", turn.question])

@@ -1,0 +1,1 @@
+"""Skills: vision tools, each an independently scaled Ray Serve application."""

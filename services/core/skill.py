@@ -1,0 +1,83 @@
+"""The base class of every skill: plain Python, no Ray, runs anywhere.
+
+A skill is one file: `Args`, `Result`, and a class with `setup` and `predict`. Transport, batching,
+metrics, deadlines and error mapping belong to `services.core.server`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+from PIL import Image
+
+from services.core.errors import SkillError
+from services.core.spec import SkillSpec, Symbol
+from services.core.types import SkillArgs, SkillResult
+
+ArgsT = TypeVar("ArgsT", bound=SkillArgs)
+ResultT = TypeVar("ResultT", bound=SkillResult)
+
+
+@dataclass(frozen=True, slots=True)
+class SkillCall(Generic[ArgsT]):
+    """One call inside a batch: validated arguments and decoded pictures by what they are for.
+
+    Pictures are RGB, EXIF rotation applied. They may be shared with other calls: do not write to them.
+    """
+
+    args: ArgsT
+    images: Mapping[Symbol, Image.Image] = field(default_factory=dict)
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture that the call is about.
+
+        Raises:
+            KeyError: the skill does not list `Symbol.IMAGE` in `consumes`.
+        """
+        return self.images[Symbol.IMAGE]
+
+
+class Skill(ABC, Generic[ArgsT, ResultT]):
+    """One vision tool.
+
+    Subclasses set `name`, `Args` and `Result`, load weights in `setup` and answer in `predict`.
+    The docstring's first line tells planners what the skill does.
+    """
+
+    name: ClassVar[str] = ""
+    aliases: ClassVar[tuple[str, ...]] = ()
+    consumes: ClassVar[frozenset[Symbol]] = frozenset({Symbol.IMAGE})
+    produces: ClassVar[frozenset[Symbol]] = frozenset()
+    version: ClassVar[str] = "1"
+    Args: type[SkillArgs]
+    Result: type[SkillResult]
+
+    def __init__(self, checkpoint: str | None = None, device: str = "cpu", **options: Any) -> None:
+        """Keep the configuration; load nothing.
+
+        Args:
+            checkpoint: hub id, local folder or file; None means the skill's own default.
+            device: torch device the weights go to, for example "cpu" or "cuda:0".
+            options: skill-specific settings from the profile.
+        """
+        self.checkpoint = checkpoint
+        self.device = device
+        self.options = options
+
+    @classmethod
+    def spec(cls) -> SkillSpec:
+        return SkillSpec.of(cls)
+
+    def setup(self) -> None:
+        """Load the weights. Called once, before the first `predict`."""
+
+    @abstractmethod
+    def predict(self, batch: Sequence[SkillCall[ArgsT]]) -> Sequence[ResultT | SkillError]:
+        """Answer a batch, in order, one result or error a call.
+
+        An error in the list concerns its own call; an exception raised here fails the whole batch.
+        """
