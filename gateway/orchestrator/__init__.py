@@ -1,0 +1,1 @@
+"""Runs one turn: plan, validate, execute, observe, until the planner answers."""

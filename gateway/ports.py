@@ -1,0 +1,166 @@
+"""What the orchestrator and the API need from the outside, as protocols.
+
+Production implementations: `planner.client` (Planner), `gateway.skill_client` (SkillClient),
+`gateway.state` (ImageStore, SessionStore). Fakes of them appear in unit tests only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from gateway.state.models import ImageInfo, Session
+from planner.conversation import Conversation
+from planner.format import PlannerOutput
+from services.core.spec import SkillSpec, Symbol
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """What travels with every call.
+
+    Attributes:
+        request_id: the same id in every log line from gateway to skill.
+        owner: whose pictures and sessions may be touched.
+        deadline: absolute time (seconds since the epoch) after which nobody waits for the answer.
+    """
+
+    request_id: str
+    owner: str
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class SkillOutcome:
+    """A successful skill call.
+
+    Attributes:
+        result: JSON-compatible, valid against the spec's `result_model`.
+        checkpoint: which weights answered.
+        compute_ms: time in `predict`; wait_ms: time queued before it.
+        batch_size: how many calls shared the batch.
+    """
+
+    skill: str
+    result: dict[str, Any]
+    checkpoint: str
+    compute_ms: float
+    wait_ms: float
+    batch_size: int = 1
+
+
+class SkillClient(Protocol):
+    """Runs skills wherever they live."""
+
+    def specs(self) -> Sequence[SkillSpec]:
+        """The skills that this deployment offers, sorted by name."""
+        ...
+
+    def resolve(self, name: str) -> SkillSpec:
+        """The spec that a name or alias means.
+
+        Raises:
+            UnknownSkill: nothing offered has that name; the message lists what is.
+        """
+        ...
+
+    async def call(
+        self, skill: str, args: Mapping[str, Any], images: Mapping[Symbol, str], context: CallContext
+    ) -> SkillOutcome:
+        """Validate `args` against the spec and run the skill on stored pictures (handles).
+
+        Raises:
+            BadArguments, SkillUnavailable, SkillFailed: see `services.core.errors`.
+        """
+        ...
+
+    async def ready(self) -> Mapping[str, bool]:
+        """For each skill, whether a call now would be answered."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """One planner call. `max_tokens` bounds the reply; temperature 0 is greedy."""
+
+    conversation: Conversation
+    tools: Sequence[SkillSpec]
+    max_tokens: int
+    temperature: float = 0.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannerDelta:
+    """A piece of the answer while the planner is still writing."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannerDone:
+    """The whole output, parsed, with token counts."""
+
+    output: PlannerOutput
+    prompt_tokens: int
+    completion_tokens: int
+    cut: bool = False
+
+
+class Planner(Protocol):
+    """Decides what to do next in a conversation."""
+
+    @property
+    def model(self) -> str:
+        """The name that `/v1/models` and chat completions report."""
+        ...
+
+    def plan(self, request: PlanRequest, context: CallContext) -> AsyncIterator[PlannerDelta | PlannerDone]:
+        """Stream answer text as it is decoded and end with one `PlannerDone`.
+
+        Raises:
+            UnparsableOutput: what the model wrote is not in its dialect.
+            PlannerUnavailable: the engine cannot answer now.
+        """
+        ...
+
+    async def ready(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """A picture's bytes as uploaded, with what is known about it."""
+
+    info: ImageInfo
+    data: bytes = field(repr=False)
+
+
+class ImageStore(Protocol):
+    """Content-addressed pictures with an owner and a time to live."""
+
+    async def put(self, data: bytes, *, owner: str, lineage: Mapping[str, Any] | None = None) -> ImageInfo:
+        """Verify, store and return the handle; the same bytes give the same handle.
+
+        Raises:
+            BadImage: not a picture, damaged, or over the limits.
+        """
+        ...
+
+    async def get(self, image_id: str, *, owner: str) -> StoredImage:
+        """Raises `ImageNotFound` for unknown, expired and other owners' pictures alike."""
+        ...
+
+    async def info(self, image_id: str, *, owner: str) -> ImageInfo: ...
+
+
+class SessionStore(Protocol):
+    """Conversations with a time to live."""
+
+    async def create(self, *, owner: str) -> Session: ...
+
+    async def get(self, session_id: str, *, owner: str) -> Session:
+        """Raises `SessionNotFound` for unknown, expired and other owners' sessions alike."""
+        ...
+
+    async def save(self, session: Session) -> None: ...

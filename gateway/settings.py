@@ -1,0 +1,29 @@
+"""Limits and addresses of the gateway; every one is an environment variable `LLAVA_PLUS_...`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class GatewaySettings(BaseSettings):
+    """Defaults suit the embedded profile on two cores."""
+
+    model_config = SettingsConfigDict(env_prefix="LLAVA_PLUS_", extra="ignore", frozen=True)
+
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Where pictures and sessions are kept.")
+    profile: str = Field("embedded", description="Name of a profile in deploy/profiles, or the path of one.")
+    body_bytes_max: int = Field(20 * 2**20, description="Largest request body, bytes.")
+    image_bytes_max: int = Field(15 * 2**20, description="Largest encoded picture, bytes.")
+    image_pixels_max: int = Field(40_000_000, description="Largest picture, pixels (width times height).")
+    images_per_message_max: int = Field(8, description="Most pictures in one message.")
+    text_chars_max: int = Field(8_000, description="Longest message, characters.")
+    session_ttl_s: int = Field(24 * 3600, description="How long an unused session is kept, seconds.")
+    image_ttl_s: int = Field(24 * 3600, description="How long an unused picture is kept, seconds.")
+    turn_deadline_s: float = Field(120.0, description="Longest a turn may take, seconds.")
+    tool_deadline_s: float = Field(60.0, description="Longest a single skill call may take, seconds.")
+    turn_steps_max: int = Field(4, description="Most planner calls in one turn.")
+    turn_calls_max: int = Field(8, description="Most skill calls in one turn.")
+    answer_tokens_max: int = Field(512, description="Longest planner reply, tokens.")
+    history_turns_max: int = Field(8, description="How many earlier turns the planner sees.")
+    planner_brief: bool = Field(True, description="Leave out what a small planner does not use from skill results.")
