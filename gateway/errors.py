@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from planner.api import PlannerUnavailable
 from services.core import errors as skill_errors
 
 
@@ -42,14 +43,6 @@ class BodyTooLarge(GatewayError):
 class SessionNotFound(GatewayError):
     status = 404
     code = "session_not_found"
-
-
-class PlannerUnavailable(GatewayError):
-    """The planner cannot answer now: try again."""
-
-    status = 503
-    code = "planner_unavailable"
-    type = "server_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +85,7 @@ def to_http(error: Exception) -> HttpError:
                 if isinstance(error, skill_errors.SkillUnavailable):
                     headers = {"Retry-After": str(max(1, round(error.retry_after_s)))}
                 return HttpError(status, error.kind, label, error.message, error.details.get("argument"), headers)
+    if isinstance(error, PlannerUnavailable):
+        headers = {"Retry-After": str(max(1, round(error.retry_after_s)))}
+        return HttpError(503, "planner_unavailable", "server_error", str(error), headers=headers)
     return INTERNAL

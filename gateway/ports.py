@@ -6,29 +6,17 @@ Production implementations: `planner.client` (Planner), `gateway.skill_client` (
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.state.models import ImageInfo, Session
-from planner.conversation import Conversation
-from planner.format import PlannerOutput
+from planner.api import Planner
+from services.core.context import CallContext
 from services.core.spec import SkillSpec, Symbol
 
 
-@dataclass(frozen=True, slots=True)
-class CallContext:
-    """What travels with every call.
-
-    Attributes:
-        request_id: the same id in every log line from gateway to skill.
-        owner: whose pictures and sessions may be touched.
-        deadline: absolute time (seconds since the epoch) after which nobody waits for the answer.
-    """
-
-    request_id: str
-    owner: str
-    deadline: float
+__all__ = ["CallContext", "ImageStore", "Planner", "SessionStore", "SkillClient", "SkillOutcome", "StoredImage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,54 +66,6 @@ class SkillClient(Protocol):
     async def ready(self) -> Mapping[str, bool]:
         """For each skill, whether a call now would be answered."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class PlanRequest:
-    """One planner call. `max_tokens` bounds the reply; temperature 0 is greedy."""
-
-    conversation: Conversation
-    tools: Sequence[SkillSpec]
-    max_tokens: int
-    temperature: float = 0.0
-    seed: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PlannerDelta:
-    """A piece of the answer while the planner is still writing."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class PlannerDone:
-    """The whole output, parsed, with token counts."""
-
-    output: PlannerOutput
-    prompt_tokens: int
-    completion_tokens: int
-    cut: bool = False
-
-
-class Planner(Protocol):
-    """Decides what to do next in a conversation."""
-
-    @property
-    def model(self) -> str:
-        """The name that `/v1/models` and chat completions report."""
-        ...
-
-    def plan(self, request: PlanRequest, context: CallContext) -> AsyncIterator[PlannerDelta | PlannerDone]:
-        """Stream answer text as it is decoded and end with one `PlannerDone`.
-
-        Raises:
-            UnparsableOutput: what the model wrote is not in its dialect.
-            PlannerUnavailable: the engine cannot answer now.
-        """
-        ...
-
-    async def ready(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
