@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,13 +20,25 @@ class PlannerUnavailable(RuntimeError):
         self.retry_after_s = retry_after_s
 
 
+class PromptTooLong(ValueError):
+    """The conversation does not fit the planner's context, even without its earlier turns."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """One planner call. `max_tokens` bounds the reply; temperature 0 is greedy."""
+    """One planner call.
+
+    Attributes:
+        tools: the skills that the prompt describes.
+        max_tokens: bound of the reply.
+        may_act: False leaves the planner no choice but to answer; the prompt stays the same.
+        temperature: 0 is greedy.
+    """
 
     conversation: Conversation
     tools: Sequence[SkillSpec]
     max_tokens: int
+    may_act: bool = True
     temperature: float = 0.0
     seed: int | None = None
 
@@ -56,12 +68,13 @@ class Planner(Protocol):
         """The name that `/v1/models` and chat completions report."""
         ...
 
-    def plan(self, request: PlanRequest, context: CallContext) -> AsyncIterator[PlannerDelta | PlannerDone]:
+    def plan(self, request: PlanRequest, context: CallContext) -> AsyncGenerator[PlannerDelta | PlannerDone, None]:
         """Stream answer text as it is decoded and end with one `PlannerDone`.
 
         Raises:
             UnparsableOutput: what the model wrote is not in its dialect.
             PlannerUnavailable: the engine cannot answer now, or not within the deadline.
+            PromptTooLong: the message does not fit the model's context.
         """
         ...
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from pydantic import ValidationError
+
 
 class SkillError(Exception):
     """Base of all errors that a skill call can end in.
@@ -42,6 +44,13 @@ class BadArguments(SkillError):
     """The call is wrong and will be wrong again: fix the arguments."""
 
     kind = "bad_arguments"
+
+    @classmethod
+    def from_validation(cls, skill: str, error: ValidationError) -> BadArguments:
+        """One sentence about the first thing that is wrong, naming the argument."""
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        argument = ".".join(str(part) for part in first["loc"])
+        return cls(f"{skill}: argument {argument or 'object'}: {first['msg']}.", argument=argument)
 
 
 class UnknownSkill(BadArguments):

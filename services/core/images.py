@@ -10,7 +10,8 @@ import asyncio
 import hashlib
 import io
 from collections import OrderedDict
-from typing import Protocol
+from collections.abc import Awaitable
+from typing import Any, Protocol
 
 from PIL import Image, ImageOps
 
@@ -50,7 +51,7 @@ def decode(data: bytes) -> Image.Image:
 class BytesReader(Protocol):
     """The part of `redis.asyncio.Redis` that reading pictures needs."""
 
-    async def get(self, name: str) -> bytes | None: ...
+    def get(self, name: str) -> Awaitable[Any]: ...
 
 
 class ImageReader:
@@ -83,7 +84,9 @@ class ImageReader:
             return cached
         data = await self._redis.get(DATA_KEY.format(handle))
         if data is None:
-            raise ImageNotFound(f"No picture {handle}: it expired or was never uploaded. Upload it again.", image=handle)
+            raise ImageNotFound(
+                f"No picture {handle}: it expired or was never uploaded. Upload it again.", image=handle
+            )
         picture = await asyncio.to_thread(decode, data)
         self._keep(handle, picture)
         return picture

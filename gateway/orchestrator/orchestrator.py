@@ -1,0 +1,107 @@
+"""One turn: plan, validate, execute, observe, until the planner answers or a limit is met."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import structlog
+
+from gateway.orchestrator.calls import SkillRunner
+from gateway.orchestrator.events import (
+    AnswerDelta,
+    SkillFinished,
+    SkillStarted,
+    StepPlanned,
+    TurnEvent,
+    TurnFinished,
+    TurnRequest,
+)
+from gateway.orchestrator.turn import TurnState
+from gateway.ports import CallContext, Planner, SkillClient
+from gateway.settings import GatewaySettings
+from gateway.state.models import Session
+from planner.api import PlannerDelta, PlannerDone, PlanRequest
+from planner.format import UnparsableOutput
+
+
+class Orchestrator:
+    """Runs turns; holds no state of its own.
+
+    Args:
+        planner: decides.
+        skills: acts.
+        settings: limits.
+    """
+
+    def __init__(self, planner: Planner, skills: SkillClient, settings: GatewaySettings) -> None:
+        self._planner = planner
+        self._skills = skills
+        self._runner = SkillRunner(skills, settings)
+        self._settings = settings
+        self._log = structlog.get_logger()
+
+    async def run(
+        self, request: TurnRequest, session: Session, context: CallContext
+    ) -> AsyncGenerator[TurnEvent, None]:
+        """Run one turn in a session.
+
+        Yields what happens and ends with one `TurnFinished` that carries the updated session. The
+        given session is not changed, and a turn that is closed early leaves nothing behind.
+
+        Raises:
+            PlannerUnavailable, PromptTooLong, ImageNotFound: no answer can be had.
+        """
+        turn = TurnState(request, session, context, self._settings)
+        while not turn.over:
+            started = time.perf_counter()
+            plan = PlanRequest(
+                conversation=turn.conversation,
+                tools=self._skills.specs(),
+                may_act=turn.may_act,
+                max_tokens=turn.max_tokens,
+                temperature=request.temperature,
+                seed=request.seed,
+            )
+            try:
+                async with aclosing(self._planner.plan(plan, context)) as events:
+                    async for event in events:
+                        if isinstance(event, PlannerDelta):
+                            turn.said(event.text)
+                            yield AnswerDelta(event.text)
+                        else:
+                            self._log_step(context, event, started)
+                            turn.planned(event, _ms_since(started))
+            except UnparsableOutput as error:
+                self._log.warning("planner_output_unparsable", request_id=context.request_id, reason=error.reason)
+                turn.misspoke(error, _ms_since(started))
+            actions = turn.actions
+            if not actions:
+                continue
+            yield StepPlanned(turn.last_output)
+            for action in actions:
+                yield SkillStarted(action.API_name, dict(action.API_params))
+            started = time.perf_counter()
+            results = await self._runner.run(actions, turn.picture, context)
+            turn.observed(results, _ms_since(started))
+            for result in results:
+                yield SkillFinished(result.skill, result.elapsed_ms, result.result, result.error)
+        rest = turn.fallback()
+        if rest:
+            yield AnswerDelta(rest)
+        yield TurnFinished(turn.answer, turn.updated_session(), turn.steps, turn.usage, turn.finish_reason)
+
+    def _log_step(self, context: CallContext, done: PlannerDone, started: float) -> None:
+        self._log.info(
+            "planner_step",
+            request_id=context.request_id,
+            actions=[action.API_name for action in done.output.actions],
+            prompt_tokens=done.prompt_tokens,
+            completion_tokens=done.completion_tokens,
+            elapsed_ms=round(_ms_since(started)),
+        )
+
+
+def _ms_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1e3

@@ -1,0 +1,124 @@
+"""What is known so far in one turn, and when it is over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from gateway.orchestrator.calls import CallResult, in_plain_words
+from gateway.orchestrator.events import TurnRequest, Usage
+from gateway.orchestrator.history import trimmed
+from gateway.ports import CallContext
+from gateway.settings import GatewaySettings
+from gateway.state.models import Session, StepRecord, TurnRecord
+from planner.api import PlannerDone
+from planner.conversation import AssistantTurn, Conversation, ObservationTurn, UserTurn
+from planner.format import Action, PlannerOutput, UnparsableOutput
+
+NOTHING_FOUND = "I could not work out an answer. Please ask in other words."
+RESULTS_ONLY = "I could not put the results into words. They are:\n"
+
+
+class TurnState:
+    """Grows with every planner call and every batch of skill results.
+
+    Attributes:
+        conversation: what the planner sees next.
+        actions: the skill calls that wait to be run; empty once they are.
+        over: nothing more is to be done.
+    """
+
+    def __init__(self, request: TurnRequest, session: Session, context: CallContext, settings: GatewaySettings) -> None:
+        self._request = request
+        self._session = session
+        self._context = context
+        self._settings = settings
+        self._started = time.time()
+        self._images = [*session.images, *(ref for ref in request.images if ref not in session.images)]
+        self._calls = 0
+        self._results: list[CallResult] = []
+        self.conversation: Conversation = (
+            *trimmed(session.conversation, settings.history_turns_max),
+            UserTurn(text=request.text, images=request.images),
+        )
+        self._new = len(self.conversation) - 1
+        self.max_tokens = min(request.max_tokens or settings.answer_tokens_max, settings.answer_tokens_max)
+        self.steps: list[StepRecord] = []
+        self.usage = Usage()
+        self.answer = ""
+        self.actions: Sequence[Action] = ()
+        self.last_output = PlannerOutput()
+        self.over = False
+        self.finish_reason = "stop"
+
+    @property
+    def picture(self) -> str | None:
+        """The picture that skills work on: the newest of the message, else the newest of the session."""
+        return self._images[-1] if self._images else None
+
+    @property
+    def may_act(self) -> bool:
+        """Whether the planner may call skills in its next step: the last step is for the answer."""
+        return len(self.steps) + 1 < self._settings.turn_steps_max and self._calls < self._settings.turn_calls_max
+
+    def said(self, text: str) -> None:
+        self.answer += text
+
+    def planned(self, done: PlannerDone, elapsed_ms: float) -> None:
+        output = done.output
+        calls_left = self._settings.turn_calls_max - self._calls if self.may_act else 0
+        self.last_output = output
+        self.usage = Usage(
+            self.usage.prompt_tokens + done.prompt_tokens, self.usage.completion_tokens + done.completion_tokens
+        )
+        actions = [action.model_dump(mode="json") for action in output.actions]
+        self.steps.append(
+            StepRecord(thoughts=output.thoughts, actions=actions, value=output.value, planner_ms=elapsed_ms)
+        )
+        self.conversation = (*self.conversation, AssistantTurn(output=output))
+        self.actions = output.actions[:calls_left]
+        self.over = not self.actions
+        if done.cut:
+            self.finish_reason = "length"
+
+    def misspoke(self, error: UnparsableOutput, elapsed_ms: float) -> None:
+        """What the planner wrote cannot be read: the turn ends with what is known."""
+        self.steps.append(StepRecord(thoughts="", actions=[], value=error.text, planner_ms=elapsed_ms))
+        self.over = True
+
+    def observed(self, results: Sequence[CallResult], elapsed_ms: float) -> None:
+        self._calls += len(results)
+        self._results += results
+        self.actions = ()
+        self.steps[-1].skills_ms = elapsed_ms
+        self.steps[-1].results = [result.record() for result in results]
+        turn = ObservationTurn(
+            observations=tuple(result.observation for result in results), question=self._request.text
+        )
+        self.conversation = (*self.conversation, turn)
+
+    def fallback(self) -> str:
+        """An answer where the planner gave none: the results in plain words. Empty when it answered."""
+        if self.answer.strip():
+            return ""
+        known = [in_plain_words(result) for result in self._results]
+        self.answer = RESULTS_ONLY + "\n".join(known) if known else NOTHING_FOUND
+        self.conversation = (*self.conversation, AssistantTurn(output=PlannerOutput(value=self.answer)))
+        return self.answer
+
+    def updated_session(self) -> Session:
+        record = TurnRecord(
+            question=self._request.text,
+            images=list(self._request.images),
+            answer=self.answer,
+            steps=self.steps,
+            created=self._started,
+            request_id=self._context.request_id,
+        )
+        return self._session.model_copy(
+            update={
+                "conversation": (*self._session.conversation, *self.conversation[self._new :]),
+                "images": self._images,
+                "turns": [*self._session.turns, record],
+            }
+        )

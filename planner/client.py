@@ -1,0 +1,115 @@
+"""A planner made of an engine and a dialect: renders the conversation, streams, parses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from planner.api import PlannerDelta, PlannerDone, PlannerUnavailable, PlanRequest, PromptTooLong
+from planner.conversation import Conversation, UserTurn
+from planner.dialects.base import Dialect
+from planner.format import PlannerOutput, UnparsableOutput
+from planner.wire import EngineChunk, EngineRequest
+from services.core.context import CallContext
+from services.core.errors import ImageNotFound
+
+
+class Engine(Protocol):
+    """Anything that turns chat messages into text."""
+
+    def generate(self, request: EngineRequest, context: CallContext) -> AsyncGenerator[EngineChunk, None]:
+        """Stream chunks; closing the iterator aborts. Raises `PlannerUnavailable`."""
+        ...
+
+    async def ready(self) -> bool: ...
+
+
+class PlannerClient:
+    """Implements `planner.api.Planner`.
+
+    Args:
+        engine: where text is generated.
+        dialect: the form that the engine's model was trained on.
+        model: the name to report.
+    """
+
+    def __init__(self, engine: Engine, dialect: Dialect, model: str) -> None:
+        self._engine = engine
+        self._dialect = dialect
+        self._model = model
+
+    @property
+    def model(self) -> str:
+        return self._model
+
+    async def ready(self) -> bool:
+        return await self._engine.ready()
+
+    async def plan(
+        self, request: PlanRequest, context: CallContext
+    ) -> AsyncGenerator[PlannerDelta | PlannerDone, None]:
+        """See `planner.api.Planner.plan`. A conversation that is too long loses its oldest turns first."""
+        conversation = request.conversation
+        while True:
+            try:
+                async for event in self._attempt(request, conversation, context):
+                    yield event
+                return
+            except PromptTooLong:
+                shorter = without_oldest_exchange(conversation)
+                if shorter is None:
+                    raise
+                conversation = shorter
+
+    async def _attempt(
+        self, request: PlanRequest, conversation: Conversation, context: CallContext
+    ) -> AsyncGenerator[PlannerDelta | PlannerDone, None]:
+        engine_request = EngineRequest(
+            messages=self._dialect.messages(conversation, request.tools),
+            schema=self._dialect.schema(request.tools if request.may_act else ()),
+            max_tokens=request.max_tokens,
+            temperature=request.temperature,
+            seed=request.seed,
+            request_id=context.request_id,
+        )
+        text, shown = "", 0
+        async for chunk in self._engine.generate(engine_request, context):
+            if chunk.error is not None:
+                raise _as_exception(chunk)
+            if chunk.final:
+                cut = chunk.finish_reason == "length"
+                output = self._parsed(text, cut)
+                if output.is_answer and len(output.value) > shown:
+                    yield PlannerDelta(output.value[shown:])
+                yield PlannerDone(output, chunk.prompt_tokens, chunk.completion_tokens, cut)
+                return
+            text += chunk.text
+            value = self._dialect.partial_value(text)
+            if len(value) > shown:
+                yield PlannerDelta(value[shown:])
+                shown = len(value)
+        raise PlannerUnavailable("The planner's answer broke off. Try again.")
+
+    def _parsed(self, text: str, cut: bool) -> PlannerOutput:
+        """The whole output; of an answer that `max_tokens` cut, as much as there is."""
+        try:
+            return self._dialect.parse(text)
+        except UnparsableOutput:
+            value = self._dialect.partial_value(text)
+            if not (cut and value):
+                raise
+            return PlannerOutput(value=value)
+
+
+def without_oldest_exchange(conversation: Conversation) -> Conversation | None:
+    """The conversation from its second question on; None when there is only one."""
+    starts = [index for index, turn in enumerate(conversation) if isinstance(turn, UserTurn)]
+    return conversation[starts[1] :] if len(starts) > 1 else None
+
+
+def _as_exception(chunk: EngineChunk) -> Exception:
+    if chunk.error == "prompt_refused":
+        return PromptTooLong(chunk.message)
+    if chunk.error == "image_not_found":
+        return ImageNotFound(chunk.message)
+    return PlannerUnavailable(chunk.message)

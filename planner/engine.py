@@ -1,0 +1,178 @@
+"""The planner's Ray Serve deployment: vLLM's engine, fed with chat messages and pictures by handle.
+
+It knows neither dialects nor skills: those belong to `planner.client`, which can then drive any other
+engine in the same way. One code path for CPU and GPU; `deploy.build` wraps the class for Serve.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
+
+import structlog
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from planner.wire import EngineChunk, EngineRequest
+from services.core.errors import ImageNotFound
+from services.core.images import ImageReader
+from services.core.logs import configure_logs
+
+if TYPE_CHECKING:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+
+class EngineConfig(BaseModel):
+    """What vLLM is started with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(description="Local folder or hub id of a LLaVA-architecture model.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Weights and activations.")
+    max_model_len: int = Field(2048, ge=256, description="Longest prompt and reply together, tokens.")
+    max_num_seqs: int = Field(8, ge=1, description="Most calls decoded at the same time.")
+    kv_cache_bytes: int | None = Field(None, description="Memory for the KV cache; vLLM's own choice when absent.")
+    images_per_prompt_max: int = Field(8, ge=1, description="Most pictures in one prompt.")
+    tensor_parallel_size: int = Field(1, ge=1, description="GPUs that share one replica's weights.")
+    enforce_eager: bool = Field(True, description="Skip graph capture and compilation: slower steps, quicker start.")
+    image_cache_bytes_max: int = Field(64 * 2**20, ge=0, description="Decoded-picture cache, bytes of pixels.")
+    env: dict[str, str] = Field(default_factory=dict, description="Environment variables that vLLM reads.")
+    single_process: bool = Field(
+        False, description="Run vLLM's worker inside its engine process: less memory, for one-device CPU replicas."
+    )
+
+
+class PlannerServer:
+    """Streams text for `EngineRequest`s.
+
+    Args:
+        config: an `EngineConfig` as plain data.
+        redis_url: where the pictures are.
+    """
+
+    def __init__(self, config: Mapping[str, Any], redis_url: str) -> None:
+        import redis.asyncio
+
+        self._config = EngineConfig.model_validate(config)
+        os.environ.update(self._config.env)
+        if self._config.single_process:
+            # vLLM refuses its in-process executor on CPU unless its own multiprocessing is off; the engine
+            # core stays a process of its own either way.
+            os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        if Path(self._config.model).is_dir():
+            os.environ["HF_HUB_OFFLINE"] = "1"
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        self._images = ImageReader(redis.asyncio.Redis.from_url(redis_url), self._config.image_cache_bytes_max)
+        self._engine = AsyncLLM.from_engine_args(_engine_args(self._config))
+        self._tokenizer = self._engine.get_tokenizer()
+        # vLLM configures logging while it is imported: ours comes last.
+        configure_logs("planner")
+        self._log = structlog.get_logger()
+        self._log.info("planner_loaded", model=self._config.model)
+
+    async def generate(self, wire: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """Stream `EngineChunk`s (as plain data); the last one is final or an error.
+
+        Closing the stream early aborts the generation.
+        """
+        request = EngineRequest.from_wire(wire)
+        try:
+            messages, pictures = await self._resolve(request.messages)
+        except ImageNotFound as error:
+            yield EngineChunk(error="image_not_found", message=error.message).to_wire()
+            return
+        prompt: dict[str, Any] = {"prompt": self._render(messages)}
+        if pictures:
+            prompt["multi_modal_data"] = {"image": pictures}
+        prompt_tokens = completion_tokens = 0
+        finish_reason = "stop"
+        # One turn may call the planner several times under its one request id.
+        unique_id = f"{request.request_id}-{uuid4().hex[:8]}"
+        try:
+            async for output in self._engine.generate(prompt, _sampling(request), unique_id):
+                part = output.outputs[0]
+                prompt_tokens = len(output.prompt_token_ids or ()) or prompt_tokens
+                completion_tokens += len(part.token_ids)
+                finish_reason = part.finish_reason or finish_reason
+                if part.text:
+                    yield EngineChunk(text=part.text).to_wire()
+        except ValueError as error:
+            # vLLM's own validation: the prompt is longer than max_model_len, or has too many pictures.
+            self._log.warning("prompt_refused", request_id=request.request_id, reason=str(error))
+            yield EngineChunk(error="prompt_refused", message="The conversation is too long for the planner.").to_wire()
+            return
+        yield EngineChunk(
+            final=True, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, finish_reason=finish_reason
+        ).to_wire()
+
+    async def check_health(self) -> None:
+        """Serve restarts the replica when this raises."""
+        await self._engine.check_health()
+
+    def __del__(self) -> None:
+        engine = getattr(self, "_engine", None)
+        if engine is not None:
+            engine.shutdown()
+
+    async def _resolve(self, messages: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[Image.Image]]:
+        """Replace `image_ref` parts by `image` parts, and read the pictures in their order."""
+        resolved: list[dict[str, Any]] = []
+        pictures: list[Image.Image] = []
+        for message in messages:
+            content = message["content"]
+            if not isinstance(content, str):
+                parts: list[dict[str, Any]] = []
+                for part in content:
+                    if part["type"] == "image_ref":
+                        pictures.append(await self._images.read(part["image_ref"]))
+                        parts.append({"type": "image"})
+                    else:
+                        parts.append(dict(part))
+                content = parts
+            resolved.append({"role": message["role"], "content": content})
+        return resolved, pictures
+
+    def _render(self, messages: list[dict[str, Any]]) -> str:
+        text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        assert isinstance(text, str)
+        return text
+
+
+def _engine_args(config: EngineConfig) -> AsyncEngineArgs:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+    options: dict[str, Any] = {}
+    if config.kv_cache_bytes is not None:
+        options["kv_cache_memory_bytes"] = config.kv_cache_bytes
+    return AsyncEngineArgs(
+        model=config.model,
+        dtype=config.dtype,
+        max_model_len=config.max_model_len,
+        max_num_seqs=config.max_num_seqs,
+        tensor_parallel_size=config.tensor_parallel_size,
+        enforce_eager=config.enforce_eager,
+        enable_prefix_caching=True,
+        limit_mm_per_prompt={"image": config.images_per_prompt_max},
+        enable_log_requests=False,
+        **options,
+    )
+
+
+def _sampling(request: EngineRequest) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+    structured = None
+    if request.schema is not None:
+        structured = StructuredOutputsParams(json=request.schema, disable_any_whitespace=True)
+    return SamplingParams(
+        max_tokens=request.max_tokens,
+        temperature=request.temperature,
+        seed=request.seed,
+        structured_outputs=structured,
+        output_kind=RequestOutputKind.DELTA,
+    )

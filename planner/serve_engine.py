@@ -1,0 +1,31 @@
+"""The engine as a Ray Serve application, seen from the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from planner.api import PlannerUnavailable
+from planner.wire import EngineChunk, EngineRequest
+from services.core.context import CallContext
+from services.core.errors import SkillUnavailable
+from services.core.handles import AppHandle, AppStatus
+
+
+class ServeEngine:
+    """Implements `planner.client.Engine` over `planner.engine.PlannerServer`."""
+
+    def __init__(self, app: str, status: AppStatus) -> None:
+        self._handle = AppHandle(app)
+        self._status = status
+
+    async def generate(self, request: EngineRequest, context: CallContext) -> AsyncGenerator[EngineChunk, None]:
+        try:
+            async with aclosing(self._handle.stream("generate", request.to_wire(), context.deadline)) as stream:
+                async for wire in stream:
+                    yield EngineChunk.from_wire(wire)
+        except SkillUnavailable as error:
+            raise PlannerUnavailable(error.message, error.retry_after_s) from None
+
+    async def ready(self) -> bool:
+        return self._handle.app in await self._status.ready()
