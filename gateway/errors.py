@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from planner.api import PlannerUnavailable
+from planner.api import PlannerUnavailable, PromptTooLong
 from services.core import errors as skill_errors
 
 
@@ -36,13 +36,35 @@ class BadImage(GatewayError):
 
 
 class BodyTooLarge(GatewayError):
+    """The body is over `body_bytes_max`."""
+
     status = 413
     code = "body_too_large"
 
 
 class SessionNotFound(GatewayError):
+    """No such session: it expired, never was, or is someone else's."""
+
     status = 404
     code = "session_not_found"
+
+
+class NotFound(GatewayError):
+    """Nothing answers at that path."""
+
+    status = 404
+    code = "not_found"
+
+
+class StateUnavailable(GatewayError):
+    """Redis does not answer: try again."""
+
+    status = 503
+    code = "state_unavailable"
+    type = "server_error"
+
+    def __init__(self) -> None:
+        super().__init__("The store of pictures and sessions does not answer: try again.", headers={"Retry-After": "2"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +79,20 @@ class HttpError:
     headers: dict[str, str] | None = None
 
     def body(self, request_id: str) -> dict[str, Any]:
-        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
-        return {"error": error | {"request_id": request_id}}
+        """OpenAI's error format. Text is made safe for UTF-8, since it may quote what a client sent."""
+        return {
+            "error": {
+                "message": _encodable(self.message),
+                "type": self.type,
+                "param": _encodable(self.param) if self.param is not None else None,
+                "code": self.code,
+                "request_id": request_id,
+            }
+        }
+
+
+def _encodable(text: str, chars_max: int = 1000) -> str:
+    return text[:chars_max].encode("utf-8", "replace").decode()
 
 
 _SKILL_STATUS: tuple[tuple[type[skill_errors.SkillError], int, str], ...] = (
@@ -71,6 +105,19 @@ _SKILL_STATUS: tuple[tuple[type[skill_errors.SkillError], int, str], ...] = (
     (skill_errors.SkillFailed, 500, "server_error"),
 )
 
+_FIXED_MESSAGES: dict[type[Exception], str] = {
+    skill_errors.SkillFailed: "The skill failed on this input, and would again: change the input or use another skill.",
+    PlannerUnavailable: "The planner cannot answer now: try again after the seconds in Retry-After.",
+}
+"""Said instead of the error's own words, which may come from a model's or an engine's exception."""
+
+TOO_LONG = HttpError(
+    400,
+    "context_length_exceeded",
+    "invalid_request_error",
+    "The message does not fit the planner's context: shorten it or send fewer pictures.",
+    "messages",
+)
 INTERNAL = HttpError(500, "internal_error", "server_error", "The server failed on this request; its log has the id.")
 
 
@@ -84,8 +131,12 @@ def to_http(error: Exception) -> HttpError:
                 headers = None
                 if isinstance(error, skill_errors.SkillUnavailable):
                     headers = {"Retry-After": str(max(1, round(error.retry_after_s)))}
-                return HttpError(status, error.kind, label, error.message, error.details.get("argument"), headers)
+                message = _FIXED_MESSAGES.get(error_type, error.message)
+                return HttpError(status, error.kind, label, message, error.details.get("argument"), headers)
     if isinstance(error, PlannerUnavailable):
         headers = {"Retry-After": str(max(1, round(error.retry_after_s)))}
-        return HttpError(503, "planner_unavailable", "server_error", str(error), headers=headers)
+        message = _FIXED_MESSAGES[PlannerUnavailable]
+        return HttpError(503, "planner_unavailable", "server_error", message, headers=headers)
+    if isinstance(error, PromptTooLong):
+        return TOO_LONG
     return INTERNAL

@@ -6,17 +6,26 @@ Production implementations: `planner.client` (Planner), `gateway.skill_client` (
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gateway.orchestrator.events import TurnEvent, TurnRequest
 from gateway.state.models import ImageInfo, Session
 from planner.api import Planner
 from services.core.context import CallContext
 from services.core.spec import SkillSpec, Symbol
 
-
-__all__ = ["CallContext", "ImageStore", "Planner", "SessionStore", "SkillClient", "SkillOutcome", "StoredImage"]
+__all__ = [
+    "CallContext",
+    "ImageStore",
+    "Planner",
+    "SessionStore",
+    "SkillClient",
+    "SkillOutcome",
+    "StoredImage",
+    "TurnRunner",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +100,9 @@ class ImageStore(Protocol):
         """Raises `ImageNotFound` for unknown, expired and other owners' pictures alike."""
         ...
 
-    async def info(self, image_id: str, *, owner: str) -> ImageInfo: ...
+    async def info(self, image_id: str, *, owner: str) -> ImageInfo:
+        """Like `get` without the bytes; this too counts as a use and renews the time to live."""
+        ...
 
 
 class SessionStore(Protocol):
@@ -103,4 +114,24 @@ class SessionStore(Protocol):
         """Raises `SessionNotFound` for unknown, expired and other owners' sessions alike."""
         ...
 
-    async def save(self, session: Session) -> None: ...
+    async def save(self, session: Session) -> None:
+        """Store the session as it is now and renew its time to live."""
+        ...
+
+    async def ready(self) -> bool:
+        """Whether the store answers."""
+        ...
+
+
+class TurnRunner(Protocol):
+    """Runs one turn; `gateway.orchestrator.orchestrator.Orchestrator` in production."""
+
+    def run(self, request: TurnRequest, session: Session, context: CallContext) -> AsyncGenerator[TurnEvent, None]:
+        """Yield what happens and end with one `TurnFinished` that carries the updated session.
+
+        Closing the generator stops the turn and leaves nothing behind.
+
+        Raises:
+            PlannerUnavailable, PromptTooLong, ImageNotFound: no answer can be had.
+        """
+        ...
