@@ -1,0 +1,135 @@
+"""From a chat request to a turn: the question, its pictures, and the session it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.api.chat_models import ChatRequest, Message
+from gateway.api.pictures import picture
+from gateway.errors import InvalidRequest
+from gateway.orchestrator.events import TurnRequest
+from gateway.parts import GatewayParts
+from gateway.ports import ImageStore
+from gateway.settings import GatewaySettings
+from gateway.state.history import trimmed_conversation
+from gateway.state.models import Session
+from planner.conversation import AssistantTurn, Conversation, Turn, UserTurn
+from planner.format import PlannerOutput
+from services.core.errors import ImageNotFound
+
+
+@dataclass(frozen=True, slots=True)
+class TurnInput:
+    """A checked question with the session it continues."""
+
+    request: TurnRequest
+    session: Session
+
+
+async def turn_input(body: ChatRequest, parts: GatewayParts, owner: str) -> TurnInput:
+    """Check the request, store its pictures, find or start its session.
+
+    With `session_id` only the last message is taken. Without it the earlier messages become the
+    history of a new session; system messages are put in front of the first user message, since
+    the planner's own system text is fixed by its training.
+
+    Raises:
+        InvalidRequest, BadImage, ImageNotFound, SessionNotFound.
+    """
+    _refuse_unsupported(body)
+    _check_messages(body.messages, parts.settings)
+    session = await parts.sessions.get(body.session_id, owner=owner) if body.session_id else None
+    messages = body.messages
+    if session is None:
+        *history, question = await _turns(_with_instructions(messages), parts.images, owner)
+        conversation = trimmed_conversation(tuple(history), parts.settings.history_turns_max)
+        session = await parts.sessions.create(owner=owner)
+        session = session.model_copy(update={"conversation": conversation, "images": _pictures_of(conversation)})
+    else:
+        (question,) = await _turns([(len(messages) - 1, messages[-1], "")], parts.images, owner)
+        await _renew(session.images[-parts.settings.images_per_message_max :], parts.images, owner)
+    assert isinstance(question, UserTurn)
+    return TurnInput(
+        TurnRequest(
+            text=question.text,
+            images=question.images,
+            max_tokens=body.max_completion_tokens or body.max_tokens,
+            temperature=body.temperature or 0.0,
+            seed=body.seed,
+        ),
+        session,
+    )
+
+
+def _refuse_unsupported(body: ChatRequest) -> None:
+    if body.n not in (None, 1):
+        raise InvalidRequest("n: only one answer is given; leave n out or send 1.", param="n")
+    if body.tools or body.functions or body.tool_choice not in (None, "auto", "none"):
+        param = "tools" if body.tools else "functions" if body.functions else "tool_choice"
+        raise InvalidRequest(
+            f"{param}: the planner uses this platform's tools (GET /v1/tools), not the client's; leave it out.",
+            param=param,
+        )
+    if body.stop:
+        raise InvalidRequest("stop: stop sequences are not supported; leave it out.", param="stop")
+    if body.logprobs:
+        raise InvalidRequest("logprobs: not supported; leave it out.", param="logprobs")
+    if body.response_format not in (None, {"type": "text"}):
+        raise InvalidRequest('response_format: only {"type": "text"} is supported.', param="response_format")
+
+
+def _check_messages(messages: Sequence[Message], settings: GatewaySettings) -> None:
+    if len(messages) > settings.messages_max:
+        raise InvalidRequest(f"messages: at most {settings.messages_max} are taken.", param="messages")
+    for index, message in enumerate(messages):
+        where = f"messages.{index}.content"
+        if len(message.text) > settings.text_chars_max:
+            raise InvalidRequest(f"{where}: at most {settings.text_chars_max} characters are taken.", param=where)
+        if len(message.picture_urls) > settings.images_per_message_max:
+            raise InvalidRequest(f"{where}: at most {settings.images_per_message_max} pictures are taken.", param=where)
+        if message.picture_urls and message.role != "user":
+            raise InvalidRequest(f"{where}: only user messages may hold pictures.", param=where)
+    last, where = messages[-1], f"messages.{len(messages) - 1}"
+    if last.role != "user":
+        raise InvalidRequest(f"{where}: the last message must be the user's.", param=f"{where}.role")
+    if not last.text.strip():
+        raise InvalidRequest(f"{where}: the message has no text; ask a question.", param=f"{where}.content")
+
+
+def _with_instructions(messages: Sequence[Message]) -> list[tuple[int, Message, str]]:
+    """Position, message and text to put in front of it, without the system messages themselves."""
+    instructions = [message.text for message in messages if message.role in ("system", "developer")]
+    spoken = [(index, message) for index, message in enumerate(messages) if message.role in ("user", "assistant")]
+    first = next(index for index, message in spoken if message.role == "user")
+    prefix = "\n\n".join([*instructions, ""]) if instructions else ""
+    return [(index, message, prefix if index == first else "") for index, message in spoken]
+
+
+async def _turns(numbered: Sequence[tuple[int, Message, str]], images: ImageStore, owner: str) -> list[Turn]:
+    turns: list[Turn] = []
+    for index, message, prefix in numbered:
+        if message.role == "assistant":
+            turns.append(AssistantTurn(output=PlannerOutput(value=message.text)))
+            continue
+        infos = [
+            await picture(url, images, owner=owner, param=f"messages.{index}.content.{part}.image_url.url")
+            for part, url in message.picture_urls
+        ]
+        handles = dict.fromkeys(info.id for info in infos)
+        turns.append(UserTurn(text=prefix + message.text, images=tuple(handles)))
+    return turns
+
+
+def _pictures_of(conversation: Conversation) -> list[str]:
+    users = (turn for turn in conversation if isinstance(turn, UserTurn))
+    return list(dict.fromkeys(handle for turn in users for handle in turn.images))
+
+
+async def _renew(handles: Sequence[str], images: ImageStore, owner: str) -> None:
+    """Pictures of a conversation that goes on live on; one that is gone is the orchestrator's to notice."""
+    for handle in handles:
+        try:
+            await images.info(handle, owner=owner)
+        except ImageNotFound:
+            continue

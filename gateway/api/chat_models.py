@@ -1,0 +1,129 @@
+"""OpenAI's chat request, as far as it is taken, and the answer's documented shape."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from gateway.state.models import StepRecord
+
+
+class TextPart(BaseModel):
+    """A piece of text."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ImageUrl(BaseModel):
+    """Where a picture is: a data: URL (base64) or a handle (`img_...`)."""
+
+    url: str
+    detail: str | None = Field(None, description="Accepted and not used.")
+
+
+class ImagePart(BaseModel):
+    """A picture."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+
+
+def _as_parts(content: Any) -> Any:
+    if content is None:
+        return []
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+Content = Annotated[list[Part], BeforeValidator(_as_parts, json_schema_input_type=str | list[Part] | None)]
+
+
+class Message(BaseModel):
+    """One message; `content` is text or parts."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Content = Field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(part.text for part in self.content if isinstance(part, TextPart))
+
+    @property
+    def picture_urls(self) -> list[tuple[int, str]]:
+        """Position among the parts and reference of every picture."""
+        return [(index, part.image_url.url) for index, part in enumerate(self.content) if isinstance(part, ImagePart)]
+
+
+class StreamOptions(BaseModel):
+    include_usage: bool = Field(False, description="Send the token counts in a chunk of their own before the end.")
+
+
+class ChatRequest(BaseModel):
+    """OpenAI's request plus `session_id` and `debug`.
+
+    Fields of OpenAI's that are not listed are accepted and not used (`user`, `top_p`, ...); those
+    that would change what the answer means (`n`, `tools`, `response_format`, `stop`, ...) are refused.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: str | None = Field(None, description="Accepted and not used: a deployment has one planner.")
+    messages: list[Message] = Field(min_length=1)
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    temperature: float | None = Field(None, ge=0.0, le=2.0, allow_inf_nan=False, description="0 (greedy) by default.")
+    max_tokens: int | None = Field(None, ge=1, description="Longest planner reply, tokens.")
+    max_completion_tokens: int | None = Field(None, ge=1, description="OpenAI's newer name of max_tokens.")
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    n: int | None = Field(None, description="Only 1.")
+    stop: Any = Field(None, description="Not supported: leave it out.")
+    tools: Any = Field(None, description="Not supported: the planner has its own; see GET /v1/tools.")
+    tool_choice: Any = Field(None, description='Not supported, except "auto" and "none".')
+    functions: Any = Field(None, description="Not supported.")
+    response_format: Any = Field(None, description='Only {"type": "text"}.')
+    logprobs: bool | None = Field(None, description="Not supported.")
+    session_id: str | None = Field(None, description="Continue this conversation: only the last message is taken.")
+    debug: bool = Field(False, description="Return the steps too: thoughts, actions, results, timings.")
+
+
+class AnswerMessage(BaseModel):
+    role: Literal["assistant"]
+    content: str
+    refusal: None = None
+
+
+class Choice(BaseModel):
+    index: Literal[0]
+    message: AnswerMessage
+    logprobs: None = None
+    finish_reason: Literal["stop", "length"]
+
+
+class TokenUsage(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class Debug(BaseModel):
+    """What is hidden otherwise: every planner call and what its skills gave."""
+
+    steps: list[StepRecord]
+
+
+class ChatCompletion(BaseModel):
+    """OpenAI's answer plus `session_id`, `images` and, when asked for, `debug`."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: TokenUsage
+    session_id: str = Field(description="Send it with the next question to go on.")
+    images: list[str] = Field(description="Handles of the pictures that came with the question.")
+    debug: Debug | None = None

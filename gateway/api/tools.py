@@ -1,0 +1,166 @@
+"""Single tools: one typed route for each skill, made from its SkillSpec."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from gateway.api.pictures import picture
+from gateway.parts import call_context, metrics_of, parts_of
+from gateway.responses import FastJson
+from services.core.errors import SkillError
+from services.core.spec import SkillSpec, Symbol
+
+PictureReference = Field(description="Handle (`img_...`) or data: URL (base64) of a stored picture, mask or map.")
+
+
+class ToolRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Timing(BaseModel):
+    """Milliseconds: in the model, queued before it, and in all; and how many calls shared the batch."""
+
+    compute_ms: float
+    wait_ms: float
+    total_ms: float
+    batch_size: int
+
+
+class ToolResponse(BaseModel):
+    """A tool's answer. `images` are the handles that it worked on, by what they were for."""
+
+    tool: str
+    images: dict[str, str]
+    checkpoint: str
+    timing: Timing
+    request_id: str
+
+
+class ToolDescription(BaseModel):
+    """A tool as data; `arguments` and `result` are JSON schemas."""
+
+    name: str
+    aliases: list[str]
+    summary: str
+    description: str
+    consumes: list[str]
+    produces: list[str]
+    version: str
+    arguments: dict[str, Any]
+    result: dict[str, Any]
+
+
+class ToolList(BaseModel):
+    object: str = Field("list", description="Always `list`.")
+    data: list[ToolDescription]
+
+
+def router(specs: Sequence[SkillSpec]) -> APIRouter:
+    """Routes of the given skills. Aliases work too but are not listed in OpenAPI."""
+    tools = APIRouter(tags=["tools"])
+    tools.add_api_route("/v1/tools", _list_tools, methods=["GET"], response_model=ToolList)
+    for spec in specs:
+        endpoint = _endpoint(spec)
+        for name in spec.names:
+            tools.add_api_route(
+                f"/v1/tools/{name}",
+                endpoint,
+                methods=["POST"],
+                response_model=_response_model(spec),
+                operation_id=f"call_{_identifier(spec.name)}" if name == spec.name else None,
+                name=spec.name,
+                summary=spec.summary,
+                description=spec.description,
+                include_in_schema=name == spec.name,
+            )
+    tools.add_api_route("/v1/tools/{name}", _unknown_tool, methods=["POST"], include_in_schema=False)
+    return tools
+
+
+async def _list_tools(request: Request) -> Response:
+    """The tools that this deployment offers."""
+    return FastJson({"object": "list", "data": [spec.describe() for spec in parts_of(request).skills.specs()]})
+
+
+async def _unknown_tool(name: str, request: Request) -> Response:
+    parts_of(request).skills.resolve(name)
+    raise AssertionError(f"the offered tool {name!r} has no route")
+
+
+def _endpoint(spec: SkillSpec) -> Callable[..., Awaitable[Response]]:
+    async def call_tool(body: Any, request: Request) -> Response:
+        return await _call(spec, body, request)
+
+    call_tool.__annotations__ = {"body": _request_model(spec), "request": Request, "return": Response}
+    return call_tool
+
+
+async def _call(spec: SkillSpec, body: Any, request: Request) -> Response:
+    started = time.perf_counter()
+    parts = parts_of(request)
+    parts.skills.resolve(spec.name)
+    context = call_context(request, parts.settings.tool_deadline_s)
+    handles: dict[Symbol, str] = {}
+    for symbol in sorted(spec.consumes):
+        info = await picture(getattr(body, symbol), parts.images, owner=context.owner, param=str(symbol))
+        handles[symbol] = info.id
+    args = body.arguments.model_dump(mode="json", exclude_unset=True)
+    outcome = "failed"
+    try:
+        found = await parts.skills.call(spec.name, args, handles, context)
+        outcome = "ok"
+    except SkillError as error:
+        outcome = error.kind
+        raise
+    finally:
+        total_s = time.perf_counter() - started
+        metrics_of(request).skill_call(spec.name, outcome, total_s)
+    timing = {
+        "compute_ms": found.compute_ms,
+        "wait_ms": found.wait_ms,
+        "total_ms": total_s * 1000,
+        "batch_size": found.batch_size,
+    }
+    answer = {
+        "tool": found.skill,
+        "result": found.result,
+        "images": {str(symbol): handle for symbol, handle in handles.items()},
+        "checkpoint": found.checkpoint,
+        "timing": timing,
+        "request_id": context.request_id,
+    }
+    return FastJson(answer)
+
+
+def _request_model(spec: SkillSpec) -> type[ToolRequest]:
+    fields: dict[str, Any] = {str(symbol): (str, PictureReference) for symbol in sorted(spec.consumes)}
+    optional = _all_optional(spec)
+    fields["arguments"] = (spec.args_model, Field(default_factory=spec.args_model) if optional else Field())
+    return create_model(f"{_camel(spec.name)}Request", __base__=ToolRequest, **fields)
+
+
+def _response_model(spec: SkillSpec) -> type[ToolResponse]:
+    return create_model(f"{_camel(spec.name)}Response", __base__=ToolResponse, result=(spec.result_model, Field()))
+
+
+def _all_optional(spec: SkillSpec) -> bool:
+    try:
+        spec.args_model()
+    except ValidationError:
+        return False
+    return True
+
+
+def _identifier(name: str) -> str:
+    return re.sub(r"\W+", "_", name.replace("+", "_and_"), flags=re.ASCII)
+
+
+def _camel(name: str) -> str:
+    return "".join(part.capitalize() for part in _identifier(name).split("_"))

@@ -1,0 +1,92 @@
+"""The gateway as an ASGI app: wiring only. Run it with any ASGI server, or inside Ray Serve."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+
+from gateway import error_handlers
+from gateway.api import chat, health, images, models, sessions, tools, web
+from gateway.metrics import GatewayMetrics
+from gateway.middleware import AccessLog, BodyLimit, LastResort, RequestId
+from gateway.parts import GatewayParts
+from gateway.settings import GatewaySettings
+from gateway.wiring import production_parts
+from services.core.logs import configure_logs
+from services.core.registry import discover
+from services.core.spec import SkillSpec
+
+__all__ = ["GatewayParts", "MakeParts", "create_app"]
+
+MakeParts = Callable[[GatewaySettings], Awaitable[GatewayParts]]
+
+
+def create_app(
+    parts: GatewayParts | None = None,
+    *,
+    make_parts: MakeParts | None = None,
+    specs: Sequence[SkillSpec] | None = None,
+) -> FastAPI:
+    """The gateway on the given parts, or on those that `make_parts` makes when the server starts.
+
+    Args:
+        parts: ready-made parts, closed by whoever made them.
+        make_parts: makes the parts inside the server's event loop; `production_parts` by default.
+        specs: the skills that get a typed route: those of `parts`, or all installed ones, by default.
+            One with a route that turns out not to be offered answers 404.
+    """
+    settings = parts.settings if parts is not None else GatewaySettings()
+    if specs is None:
+        specs = parts.skills.specs() if parts is not None else discover().specs()
+    metrics = GatewayMetrics()
+    app = FastAPI(
+        title="LLaVA-Plus",
+        summary="A multimodal planner that uses vision tools, and the tools one by one.",
+        version=_version(),
+        lifespan=_lifespan(parts, make_parts, settings),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.parts = parts
+    app.state.metrics = metrics
+    app.include_router(chat.router)
+    app.include_router(tools.router(specs))
+    for module in (images, sessions, models, health):
+        app.include_router(module.router)
+    app.include_router(web.router())
+    error_handlers.install(app)
+    app.add_middleware(LastResort)
+    app.add_middleware(BodyLimit, bytes_max=settings.body_bytes_max)
+    app.add_middleware(AccessLog, metrics=metrics)
+    app.add_middleware(RequestId)
+    return app
+
+
+def _lifespan(
+    parts: GatewayParts | None, make_parts: MakeParts | None, settings: GatewaySettings
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if parts is not None:
+            yield
+            return
+        configure_logs("gateway")
+        made = await (make_parts or production_parts)(settings)
+        app.state.parts = made
+        try:
+            yield
+        finally:
+            await made.close()
+
+    return lifespan
+
+
+def _version() -> str:
+    try:
+        return version("llava-plus-platform")
+    except PackageNotFoundError:
+        return "0"

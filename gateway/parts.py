@@ -1,0 +1,49 @@
+"""What the HTTP layer is wired to, and how a request reaches it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from gateway.metrics import GatewayMetrics
+from gateway.ports import ImageStore, Planner, SessionStore, SkillClient, TurnRunner
+from gateway.settings import GatewaySettings
+from services.core.context import CallContext
+
+ANONYMOUS = "anonymous"
+"""The owner of everything while the platform knows no API keys."""
+
+
+async def _nothing_to_close() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayParts:
+    """The ports' implementations; tests inject fakes. `close` frees what they hold."""
+
+    planner: Planner
+    skills: SkillClient
+    images: ImageStore
+    sessions: SessionStore
+    orchestrator: TurnRunner
+    settings: GatewaySettings
+    close: Callable[[], Awaitable[None]] = _nothing_to_close
+
+
+def parts_of(request: Request) -> GatewayParts:
+    parts: GatewayParts = request.app.state.parts
+    return parts
+
+
+def metrics_of(request: Request) -> GatewayMetrics:
+    metrics: GatewayMetrics = request.app.state.metrics
+    return metrics
+
+
+def call_context(request: Request, deadline_s: float) -> CallContext:
+    """The context of the calls that this request makes, with `deadline_s` seconds to live."""
+    return CallContext(request_id=request.state.request_id, owner=ANONYMOUS, deadline=time.time() + deadline_s)
