@@ -34,7 +34,8 @@ def create_app(
 
     Args:
         parts: ready-made parts, closed by whoever made them.
-        make_parts: makes the parts inside the server's event loop; `production_parts` by default.
+        make_parts: makes the parts inside the server's event loop; by default `production_parts`, and logs
+            are configured too. They are closed when the server stops.
         specs: the skills that get a typed route: those of `parts`, or all installed ones, by default.
             One with a route that turns out not to be offered answers 404.
     """
@@ -74,7 +75,8 @@ def _lifespan(
         if parts is not None:
             yield
             return
-        configure_logs("gateway")
+        if make_parts is None:
+            configure_logs("gateway")
         made = await (make_parts or production_parts)(settings)
         app.state.parts = made
         try:

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from gateway.state.history import trimmed_conversation
+from planner.conversation import AssistantTurn, Conversation, UserTurn
+from planner.format import PlannerOutput
+
+HANDLE = "img_" + "0" * 40
+
+
+def exchange(text: str, *images: str) -> Conversation:
+    return UserTurn(text=text, images=images), AssistantTurn(output=PlannerOutput(value=f"answer to {text}"))
+
+
+def test_a_short_conversation_is_left_alone() -> None:
+    conversation = (*exchange("one"), *exchange("two"))
+    assert trimmed_conversation(conversation, 2) == conversation
+
+
+def test_the_oldest_questions_go_with_their_answers() -> None:
+    conversation = (*exchange("one"), *exchange("two"), *exchange("three"))
+    assert trimmed_conversation(conversation, 2) == (*exchange("two"), *exchange("three"))
+
+
+def test_the_picture_outlives_the_question_that_brought_it() -> None:
+    conversation = (*exchange("one", HANDLE), *exchange("two"), *exchange("three"))
+    assert trimmed_conversation(conversation, 1) == exchange("three", HANDLE)

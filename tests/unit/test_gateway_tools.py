@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from gateway_fakes import FakeSkills, data_url, fake_parts, picture
+
+from gateway.app import create_app
+from services.core.errors import SkillOverloaded, SkillUnavailable
+from services.core.spec import Symbol
+
+
+@pytest.fixture
+def skills() -> FakeSkills:
+    return FakeSkills()
+
+
+@pytest.fixture
+def app(skills: FakeSkills) -> FastAPI:
+    return create_app(fake_parts(skills=skills))
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://gateway") as client:
+        yield client
+
+
+async def upload(client: httpx.AsyncClient, data: bytes | None = None) -> str:
+    response = await client.post("/v1/images", files={"file": data or picture()})
+    assert response.status_code == 201
+    handle: str = response.json()["id"]
+    return handle
+
+
+async def test_tools_are_listed_with_schemas(client: httpx.AsyncClient) -> None:
+    tools = (await client.get("/v1/tools")).json()["data"]
+    assert [tool["name"] for tool in tools] == ["painter+mask", "reader"]
+    assert tools[0]["consumes"] == ["image", "mask"]
+    assert tools[0]["arguments"]["required"] == ["prompt"]
+
+
+def test_every_tool_is_typed_in_openapi_under_its_own_name_only(app: FastAPI) -> None:
+    schema: dict[str, Any] = app.openapi()
+    tools = {path for path in schema["paths"] if path.startswith("/v1/tools/")}
+    assert tools == {"/v1/tools/painter+mask", "/v1/tools/reader"}
+    models = schema["components"]["schemas"]
+    request = models["PainterAndMaskRequest"]
+    assert set(request["required"]) == {"image", "mask", "arguments"}
+    assert models["PaintArgs"]["properties"]["steps"]["minimum"] == 1
+    assert models["PainterAndMaskResponse"]["properties"]["result"]["$ref"].endswith("/PaintResult")
+
+
+async def test_a_call_returns_result_timing_and_the_handles_it_worked_on(
+    client: httpx.AsyncClient, skills: FakeSkills
+) -> None:
+    handle = await upload(client)
+    response = await client.post("/v1/tools/reader", json={"image": handle, "arguments": {"languages": ["en"]}})
+    body = response.json()
+    assert body["tool"] == "reader"
+    assert body["result"] == {"texts": ["STOP"]}
+    assert body["images"] == {"image": handle}
+    assert body["checkpoint"] == "fake/weights"
+    assert body["timing"].keys() == {"compute_ms", "wait_ms", "total_ms", "batch_size"}
+    assert body["request_id"] == response.headers["X-Request-ID"]
+    name, args, images, context = skills.calls[0]
+    assert (name, args, images) == ("reader", {"languages": ["en"]}, {Symbol.IMAGE: handle})
+    assert context.request_id == body["request_id"]
+
+
+async def test_an_alias_means_the_same_tool_and_arguments_may_be_left_out(
+    client: httpx.AsyncClient, skills: FakeSkills
+) -> None:
+    response = await client.post("/v1/tools/ocr", json={"image": data_url(picture())})
+    assert response.json()["tool"] == "reader"
+    assert skills.calls[0][1] == {}
+
+
+async def test_every_kind_of_picture_that_a_tool_consumes_has_its_own_field(
+    client: httpx.AsyncClient, skills: FakeSkills
+) -> None:
+    image, mask = await upload(client), await upload(client, picture(color="white"))
+    body = {"image": image, "mask": mask, "arguments": {"prompt": "sky"}}
+    assert (await client.post("/v1/tools/painter+mask", json=body)).status_code == 200
+    assert skills.calls[0][2] == {Symbol.IMAGE: image, Symbol.MASK: mask}
+
+
+@pytest.mark.parametrize(
+    ("tool", "body", "param"),
+    [
+        ("reader", {}, "image"),
+        ("reader", {"image": "IMAGE", "mask": "x"}, "mask"),
+        ("reader", {"image": "IMAGE", "arguments": {"languages": 3}}, "arguments.languages"),
+        ("reader", {"image": "IMAGE", "arguments": {"language": ["en"]}}, "arguments.language"),
+        ("painter+mask", {"image": "IMAGE", "mask": "IMAGE"}, "arguments"),
+        ("painter+mask", {"image": "IMAGE", "mask": "IMAGE", "arguments": {}}, "arguments.prompt"),
+        ("painter+mask", {"image": "IMAGE", "mask": "IMAGE", "arguments": {"prompt": 1}}, "arguments.prompt"),
+    ],
+)
+async def test_a_wrong_call_is_a_422_that_names_the_field(
+    client: httpx.AsyncClient, skills: FakeSkills, tool: str, body: dict[str, Any], param: str
+) -> None:
+    response = await client.post(f"/v1/tools/{tool}", json=body)
+    assert response.status_code == 422
+    assert response.json()["error"]["param"] == param
+    assert skills.calls == []
+
+
+async def test_an_unknown_tool_is_a_404_that_lists_the_known_ones(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/tools/nonsense", json={})
+    assert response.status_code == 404
+    assert "reader" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry_after"),
+    [
+        (SkillOverloaded("The queue is full.", retry_after_s=4.0), 429, "4"),
+        (SkillUnavailable("Starting.", retry_after_s=0.2), 503, "1"),
+    ],
+)
+async def test_a_busy_tool_says_when_to_try_again(
+    client: httpx.AsyncClient, skills: FakeSkills, error: Exception, status: int, retry_after: str
+) -> None:
+    skills.fails = error
+    response = await client.post("/v1/tools/reader", json={"image": await upload(client)})
+    assert response.status_code == status
+    assert response.headers["Retry-After"] == retry_after
+
+
+async def test_calls_are_counted_by_tool_and_outcome(
+    app: FastAPI, client: httpx.AsyncClient, skills: FakeSkills
+) -> None:
+    handle = await upload(client)
+    await client.post("/v1/tools/ocr", json={"image": handle})
+    skills.fails = SkillOverloaded("The queue is full.")
+    await client.post("/v1/tools/ocr", json={"image": handle})
+    for outcome in ("ok", "skill_overloaded"):
+        labels = {"skill": "reader", "outcome": outcome}
+        assert app.state.metrics.registry.get_sample_value("llava_plus_skill_calls_total", labels) == 1
+
+
+async def test_a_stored_picture_can_be_fetched_and_is_never_run_as_a_page(client: httpx.AsyncClient) -> None:
+    response = await client.get(f"/v1/images/{await upload(client)}")
+    assert response.content == picture()
+    assert response.headers["Content-Type"] == "image/png"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
