@@ -1,1 +1,18 @@
 """Text forms of planner output: one dialect per file, all for the same internal model."""
+
+from __future__ import annotations
+
+from planner.dialects.base import Dialect
+from planner.dialects.json_dialect import JsonDialect
+
+
+def dialect(name: str) -> Dialect:
+    """The dialect called `name`.
+
+    Raises:
+        ValueError: there is none; the message lists those that are.
+    """
+    known: dict[str, type[Dialect]] = {"json": JsonDialect}
+    if name not in known:
+        raise ValueError(f"No dialect is called {name!r}. Known: {', '.join(sorted(known))}.")
+    return known[name]()

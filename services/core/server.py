@@ -18,6 +18,7 @@ import structlog
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from services.core.batching import Batcher
 from services.core.errors import BadArguments, DeadlineExceeded, SkillError, SkillFailed, UnknownSkill
 from services.core.images import ImageReader
 from services.core.loading import load_skill
@@ -67,15 +68,12 @@ class _Lane:
     """One skill in this replica: its own thread, its own batches."""
 
     def __init__(self, skill: Skill[Any, Any], config: SkillConfig) -> None:
-        from ray import serve
-
         self.skill = skill
         self.spec = skill.spec()
-        self.checkpoint = config.checkpoint or "default"
+        self.checkpoint = config.checkpoint or skill.default_checkpoint
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=self.spec.name)
         self._log = structlog.get_logger().bind(skill=self.spec.name)
-        batch = serve.batch(max_batch_size=config.max_batch_size, batch_wait_timeout_s=config.batch_wait_timeout_s)
-        self.submit = batch(self._run)
+        self.batcher = Batcher[_Pending, _Served](self._run, config.max_batch_size, config.batch_wait_timeout_s)
 
     async def _run(self, batch: list[_Pending]) -> list[_Served]:
         started = time.perf_counter()
@@ -130,7 +128,8 @@ class SkillServer:
         configure_logs("skill")
         self._log = structlog.get_logger()
         self._metrics = SkillMetrics()
-        self._images = ImageReader(redis.asyncio.Redis.from_url(redis_url), image_cache_bytes_max)
+        self._redis = redis.asyncio.Redis.from_url(redis_url)
+        self._images = ImageReader(self._redis, image_cache_bytes_max)
         self._lanes: dict[str, _Lane] = {}
         for name, raw in skills.items():
             config = SkillConfig.model_validate(raw)
@@ -173,6 +172,10 @@ class SkillServer:
         )
         return reply.to_wire()
 
+    async def close(self) -> None:
+        """Free the connection to Redis; a replica that ends frees it anyway."""
+        await self._redis.aclose()
+
     def _lane(self, name: str) -> _Lane:
         try:
             return self._lanes[name]
@@ -186,9 +189,7 @@ class SkillServer:
         try:
             async with asyncio.timeout(remaining_s):
                 call = SkillCall(args=_validated(lane.spec, request.args), images=await self._read(request.images))
-                served = await lane.submit(_Pending(call, request, time.perf_counter()))
-                assert isinstance(served, _Served)
-                return served
+                return await lane.batcher.submit(_Pending(call, request, time.perf_counter()))
         except TimeoutError:
             raise DeadlineExceeded(f"{lane.spec.name} did not answer within the call's deadline.") from None
 

@@ -45,7 +45,8 @@ class Skill(ABC, Generic[ArgsT, ResultT]):
     """One vision tool.
 
     Subclasses set `name`, `Args` and `Result`, load weights in `setup` and answer in `predict`.
-    The docstring's first line tells planners what the skill does.
+    The docstring's first line tells planners what the skill does. `default_checkpoint` names the weights
+    that answer when no `checkpoint` is configured.
     """
 
     name: ClassVar[str] = ""
@@ -53,6 +54,7 @@ class Skill(ABC, Generic[ArgsT, ResultT]):
     consumes: ClassVar[frozenset[Symbol]] = frozenset({Symbol.IMAGE})
     produces: ClassVar[frozenset[Symbol]] = frozenset()
     version: ClassVar[str] = "1"
+    default_checkpoint: ClassVar[str] = "built-in"
     Args: type[SkillArgs]
     Result: type[SkillResult]
 
@@ -79,5 +81,6 @@ class Skill(ABC, Generic[ArgsT, ResultT]):
     def predict(self, batch: Sequence[SkillCall[ArgsT]]) -> Sequence[ResultT | SkillError]:
         """Answer a batch, in order, one result or error a call.
 
-        An error in the list concerns its own call; an exception raised here fails the whole batch.
+        An error in the list concerns its own call. When an exception is raised for a batch, the server
+        tries its calls one by one, so that only those at fault fail.
         """

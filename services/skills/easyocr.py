@@ -48,6 +48,7 @@ class EasyOcr(Skill[EasyOcrArgs, EasyOcrResult]):
 
     name = "easyocr"
     aliases = ("ocr",)
+    default_checkpoint = "craft_mlt_25k+english_g2"
     Args = EasyOcrArgs
     Result = EasyOcrResult
 

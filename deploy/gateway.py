@@ -1,0 +1,77 @@
+"""The gateway of a deployment: the one place where a profile meets the gateway's parts.
+
+Run it with any ASGI server: `uvicorn --factory deploy.gateway:create_app`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from fastapi import FastAPI
+
+from deploy.profile import PLANNER_APPLICATION, PlannerConfig, Profile, load_profile
+from gateway import app as gateway_app
+from gateway.parts import GatewayParts
+from gateway.settings import GatewaySettings
+from gateway.skill_client import ServeSkillClient
+from gateway.wiring import parts_around
+from planner.api import Planner, PlannerDelta, PlannerDone, PlannerUnavailable, PlanRequest
+from planner.client import PlannerClient
+from planner.dialects import dialect
+from planner.serve_engine import ServeEngine
+from services.core.context import CallContext
+from services.core.handles import AppStatus
+from services.core.loading import load_skill
+from services.core.spec import SkillSpec
+
+
+def create_app() -> FastAPI:
+    """The ASGI application for the profile that `LLAVA_PLUS_PROFILE` names."""
+    profile = load_profile(GatewaySettings().profile)
+    skills = offered_skills(profile)
+
+    async def make_parts(settings: GatewaySettings) -> GatewayParts:
+        await asyncio.to_thread(_connect)
+        status = AppStatus()
+        return parts_around(settings, ServeSkillClient(skills, status), _planner(profile.planner, status))
+
+    return gateway_app.create_app(make_parts=make_parts, specs=[spec for spec, _ in skills])
+
+
+def offered_skills(profile: Profile) -> list[tuple[SkillSpec, str]]:
+    """The spec of every skill in the profile, with the Serve application that hosts it."""
+    return [
+        (load_skill(name, config.skill_class).spec(), application.name)
+        for application in profile.applications
+        for name, config in application.skills.items()
+    ]
+
+
+class NoPlanner:
+    """Stands in where a profile has no planner: tools work, chat says why it does not."""
+
+    model = "none"
+
+    async def plan(
+        self, request: PlanRequest, context: CallContext
+    ) -> AsyncGenerator[PlannerDelta | PlannerDone, None]:
+        raise PlannerUnavailable("This deployment has no planner: call tools directly, or add one to its profile.")
+        yield  # an async generator, as the protocol asks
+
+    async def ready(self) -> bool:
+        return True
+
+
+def _planner(config: PlannerConfig | None, status: AppStatus) -> Planner:
+    if config is None:
+        return NoPlanner()
+    engine = ServeEngine(PLANNER_APPLICATION, status)
+    return PlannerClient(engine, dialect(config.dialect), config.served_name)
+
+
+def _connect() -> None:
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(address="auto", namespace="llava-plus", log_to_driver=False)
