@@ -13,6 +13,7 @@ from gateway.api import chat, health, images, models, sessions, tools, web
 from gateway.metrics import GatewayMetrics
 from gateway.middleware import AccessLog, BodyLimit, LastResort, RequestId
 from gateway.parts import GatewayParts
+from gateway.responses import ERROR_RESPONSES
 from gateway.settings import GatewaySettings
 from gateway.wiring import production_parts
 from services.core.logs import configure_logs
@@ -51,6 +52,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        responses=dict(ERROR_RESPONSES),
     )
     app.state.parts = parts
     app.state.metrics = metrics

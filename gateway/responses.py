@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from fastapi.responses import Response
+from pydantic import BaseModel
 
 from gateway.errors import HttpError
 
@@ -20,6 +22,28 @@ class FastJson(Response):
 
     def render(self, content: Any) -> bytes:
         return orjson.dumps(content)
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong; `param` is the field at fault, its path in dots."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+    request_id: str
+
+
+class ErrorBody(BaseModel):
+    """OpenAI's error format, plus the request's id."""
+
+    error: ErrorDetail
+
+
+ERROR_RESPONSES: Mapping[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorBody, "description": "The request is wrong, or too much at the moment."},
+    "5XX": {"model": ErrorBody, "description": "The server failed, or is not ready."},
+}
 
 
 def error_response(error: HttpError, request_id: str) -> FastJson:

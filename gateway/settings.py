@@ -13,6 +13,7 @@ class GatewaySettings(BaseSettings):
 
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="Where pictures and sessions are kept.")
     profile: str = Field("embedded", description="Name of a profile in deploy/profiles, or the path of one.")
+    redis_connections_max: int = Field(64, ge=1, description="Most connections to Redis of one gateway process.")
     redis_timeout_s: float = Field(5.0, description="Longest wait for one answer of Redis, seconds.")
     body_bytes_max: int = Field(20 * 2**20, description="Largest request body, bytes.")
     image_bytes_max: int = Field(15 * 2**20, description="Largest encoded picture, bytes.")

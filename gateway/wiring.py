@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 
 from gateway.orchestrator.orchestrator import Orchestrator
 from gateway.parts import GatewayParts
@@ -22,9 +22,16 @@ from services.core.registry import discover
 
 
 def redis_client(settings: GatewaySettings) -> Redis:
-    """A client that returns bytes and waits for no answer longer than `redis_timeout_s`."""
+    """A client that returns bytes and waits for no answer, and no free connection, longer than `redis_timeout_s`."""
     timeout_s = settings.redis_timeout_s
-    return Redis.from_url(settings.redis_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+    pool = BlockingConnectionPool.from_url(
+        settings.redis_url,
+        max_connections=settings.redis_connections_max,
+        timeout=timeout_s,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+    )
+    return Redis.from_pool(pool)
 
 
 def parts_around(settings: GatewaySettings, skills: SkillClient, planner: Planner) -> GatewayParts:

@@ -6,12 +6,13 @@ from gateway.state.models import Session
 from planner.conversation import Conversation, UserTurn
 
 
-def trimmed(session: Session, turns_max: int) -> Session:
-    """The session with its last `turns_max` questions and everything after the first of them."""
+def trimmed(session: Session, turns_max: int, images_max: int) -> Session:
+    """The session with its last `turns_max` questions, what followed them, and its newest `images_max` pictures."""
     return session.model_copy(
         update={
             "conversation": trimmed_conversation(session.conversation, turns_max),
             "turns": session.turns[-turns_max:],
+            "images": session.images[-images_max:],
         }
     )
 

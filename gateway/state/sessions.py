@@ -26,7 +26,7 @@ class RedisSessionStore:
 
     Args:
         redis: an asyncio client that returns bytes.
-        settings: `session_ttl_s` and `history_turns_max`.
+        settings: `session_ttl_s`, `history_turns_max` and `images_per_message_max`.
     """
 
     def __init__(self, redis: Redis, settings: GatewaySettings) -> None:
@@ -54,9 +54,10 @@ class RedisSessionStore:
 
     async def save(self, session: Session) -> None:
         """Store the session, without what `history_turns_max` leaves behind."""
-        document = trimmed(session, self._settings.history_turns_max).model_dump_json()
+        turns_max = self._settings.history_turns_max
+        kept = trimmed(session, turns_max, turns_max * self._settings.images_per_message_max)
         with redis_errors():
-            await self._redis.set(KEY.format(session.id), document, ex=self._settings.session_ttl_s)
+            await self._redis.set(KEY.format(session.id), kept.model_dump_json(), ex=self._settings.session_ttl_s)
 
     async def ready(self) -> bool:
         try:

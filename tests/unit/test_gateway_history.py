@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from gateway.state.history import trimmed_conversation
+from gateway.state.history import trimmed, trimmed_conversation
+from gateway.state.models import Session
 from planner.conversation import AssistantTurn, Conversation, UserTurn
 from planner.format import PlannerOutput
 
@@ -24,3 +25,9 @@ def test_the_oldest_questions_go_with_their_answers() -> None:
 def test_the_picture_outlives_the_question_that_brought_it() -> None:
     conversation = (*exchange("one", HANDLE), *exchange("two"), *exchange("three"))
     assert trimmed_conversation(conversation, 1) == exchange("three", HANDLE)
+
+
+def test_a_session_keeps_its_newest_pictures() -> None:
+    handles = [f"img_{number:040x}" for number in range(5)]
+    session = Session(id="sess_1", owner="me", created=1.0, images=handles)
+    assert trimmed(session, turns_max=2, images_max=2).images == handles[-2:]

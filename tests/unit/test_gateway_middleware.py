@@ -1,16 +1,21 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import io
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from gateway_fakes import FakeSkills, fake_parts, picture
+from structlog import reset_defaults
 from structlog.testing import capture_logs
 
 from gateway.app import create_app
 from gateway.settings import GatewaySettings
 from services.core.errors import SkillFailed
+from services.core.logs import configure_logs
 
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:
@@ -101,6 +106,31 @@ async def test_every_request_is_one_log_line_with_route_template_and_status(clie
         ("request", "GET", "/v1/sessions/{session_id}", 404),
         ("request", "GET", "(unmatched)", 404),
     ]
+
+
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    """What the configured logs write."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    stream = io.StringIO()
+    configure_logs("gateway", stream=stream)
+    yield stream
+    root.handlers = handlers
+    root.setLevel(level)
+    reset_defaults()
+
+
+async def test_log_lines_are_json_with_the_request_id(client: httpx.AsyncClient, written: io.StringIO) -> None:
+    await client.get("/v1/tools", headers={"X-Request-ID": "first"})
+    await client.get("/v1/models", headers={"X-Request-ID": "second"})
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    requests = [line for line in lines if line["event"] == "request"]
+    assert [(line["request_id"], line["route"]) for line in requests] == [
+        ("first", "/v1/tools"),
+        ("second", "/v1/models"),
+    ]
+    assert {line["component"] for line in requests} == {"gateway"}
 
 
 async def test_probes_are_logged_at_debug_level_only(client: httpx.AsyncClient) -> None:

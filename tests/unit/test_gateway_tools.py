@@ -54,6 +54,13 @@ def test_every_tool_is_typed_in_openapi_under_its_own_name_only(app: FastAPI) ->
     assert models["PainterAndMaskResponse"]["properties"]["result"]["$ref"].endswith("/PaintResult")
 
 
+def test_errors_are_documented_in_openai_format(app: FastAPI) -> None:
+    schema = app.openapi()
+    assert "HTTPValidationError" not in schema["components"]["schemas"]
+    content = schema["paths"]["/v1/tools/reader"]["post"]["responses"]["4XX"]["content"]
+    assert content["application/json"]["schema"]["$ref"].endswith("/ErrorBody")
+
+
 async def test_a_call_returns_result_timing_and_the_handles_it_worked_on(
     client: httpx.AsyncClient, skills: FakeSkills
 ) -> None:
