@@ -1,0 +1,1 @@
+"""Profiles and the supervisor that runs the platform from them."""

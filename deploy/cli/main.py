@@ -1,0 +1,73 @@
+"""`llava-plus`: run, stop and look at the platform, and train its planner.
+
+Heavy modules are imported by the command that needs them.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy.errors import DeployError
+
+app = typer.Typer(name="llava-plus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def up(
+    profile: Annotated[str, typer.Option(help="Name of a profile, or the path of a YAML file.")] = "embedded",
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 unless configured.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 8000 unless configured.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when ready; stop with `llava-plus down`.")] = False,
+) -> None:
+    """Start everything on this machine and keep it running until Ctrl-C."""
+    from deploy.cli.up import run_detached, run_here
+
+    raise typer.Exit((run_detached if detach else run_here)(profile, host, port))
+
+
+@app.command()
+def down() -> None:
+    """Stop what `up` started, also what is left of one that was killed."""
+    from deploy.cli.down import stop
+
+    raise typer.Exit(stop())
+
+
+@app.command()
+def status() -> None:
+    """Say whether the platform runs, where, and with how much memory. Exit status 3 when it does not."""
+    from deploy.cli.status import show
+
+    raise typer.Exit(show())
+
+
+@app.command()
+def version() -> None:
+    """Print the installed version."""
+    typer.echo(installed_version("llava-plus-platform"))
+
+
+@app.command()
+def train(config: Annotated[Path, typer.Argument(help="A training configuration (YAML).", exists=True)]) -> None:
+    """Fine-tune a planner."""
+    from planner.train.recipe import main as run_recipe
+
+    run_recipe(config)
+
+
+def main() -> None:
+    """The console script: what the person can mend is one line on standard error, without a traceback."""
+    try:
+        app()
+    except DeployError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(error.exit_status)
+
+
+if __name__ == "__main__":
+    main()
