@@ -92,7 +92,7 @@ def test_skills_of_other_packages_come_by_entry_point(monkeypatch: pytest.Monkey
 def test_an_entry_point_that_is_no_skill_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     point = SimpleNamespace(name="broken", load=lambda: dict)
     monkeypatch.setattr("services.core.registry.entry_points", lambda group: [point])
-    with pytest.raises(TypeError, match="'broken'.*must name a Skill subclass"):
+    with pytest.raises(TypeError, match=r"'broken'.*must name a Skill subclass"):
         discover()
 
 
