@@ -105,11 +105,8 @@ _SKILL_STATUS: tuple[tuple[type[skill_errors.SkillError], int, str], ...] = (
     (skill_errors.SkillFailed, 500, "server_error"),
 )
 
-_FIXED_MESSAGES: dict[type[Exception], str] = {
-    skill_errors.SkillFailed: "The skill failed on this input, and would again: change the input or use another skill.",
-    PlannerUnavailable: "The planner cannot answer now: try again after the seconds in Retry-After.",
-}
-"""Said instead of the error's own words, which may come from a model's or an engine's exception."""
+SKILL_FAILED = "The skill failed on this input, and would again: change the input or use another skill."
+"""Said instead of a failed skill's own words, which may quote a library's exception."""
 
 TOO_LONG = HttpError(
     400,
@@ -131,12 +128,11 @@ def to_http(error: Exception) -> HttpError:
                 headers = None
                 if isinstance(error, skill_errors.SkillUnavailable):
                     headers = {"Retry-After": str(max(1, round(error.retry_after_s)))}
-                message = _FIXED_MESSAGES.get(error_type, error.message)
+                message = SKILL_FAILED if error_type is skill_errors.SkillFailed else error.message
                 return HttpError(status, error.kind, label, message, error.details.get("argument"), headers)
     if isinstance(error, PlannerUnavailable):
         headers = {"Retry-After": str(max(1, round(error.retry_after_s)))}
-        message = _FIXED_MESSAGES[PlannerUnavailable]
-        return HttpError(503, "planner_unavailable", "server_error", message, headers=headers)
+        return HttpError(503, "planner_unavailable", "server_error", str(error), headers=headers)
     if isinstance(error, PromptTooLong):
         return TOO_LONG
     return INTERNAL

@@ -22,7 +22,7 @@ def client(gateway: Any) -> Iterator[openai.OpenAI]:
 
 @pytest.fixture
 def broken_planner(gateway: Any) -> Iterator[FakePlanner]:
-    gateway.planner.fails = PlannerUnavailable("the engine is gone", retry_after_s=1.0)
+    gateway.planner.fails = PlannerUnavailable("The planner is starting.", retry_after_s=1.0)
     yield gateway.planner
     gateway.planner.fails = None
 
@@ -125,4 +125,4 @@ def test_a_planner_that_is_away_is_a_503_that_says_when_to_try_again(
         ask(client, question("Hi"), stream=stream)
     assert error.value.status_code == 503
     assert error.value.response.headers["Retry-After"] == "1"
-    assert "engine" not in str(error.value.body)
+    assert error.value.code == "planner_unavailable"
