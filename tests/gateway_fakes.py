@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,11 +121,15 @@ class FakeSkills:
 
 @dataclass
 class FakePlanner:
-    """Has text read when asked to, tells what was read, and otherwise repeats the question."""
+    """Has text read when asked to, tells what was read, and otherwise repeats the question.
+
+    Asked to "hang" it says one word and then waits until it is cancelled; that sets `cancelled`.
+    """
 
     available: bool = True
     fails: Exception | None = None
     model: str = "fake-planner"
+    cancelled: threading.Event = field(default_factory=threading.Event)
 
     async def plan(
         self, request: PlanRequest, context: CallContext
@@ -132,6 +138,12 @@ class FakePlanner:
             raise self.fails
         last = request.conversation[-1]
         pictures = sum(len(turn.images) for turn in request.conversation if isinstance(turn, UserTurn))
+        if isinstance(last, UserTurn) and last.text == "hang":
+            try:
+                yield PlannerDelta("Well")
+                await asyncio.Event().wait()
+            finally:
+                self.cancelled.set()
         if isinstance(last, UserTurn) and "read" in last.text:
             action = Action(API_name="reader", API_params={})
             yield PlannerDone(PlannerOutput(thoughts="I need the text.", actions=(action,)), 10, 5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from gateway_fakes import FakePlanner, data_url, picture, question
@@ -126,3 +127,17 @@ def test_a_planner_that_is_away_is_a_503_that_says_when_to_try_again(
     assert error.value.status_code == 503
     assert error.value.response.headers["Retry-After"] == "1"
     assert error.value.code == "planner_unavailable"
+
+
+def test_closing_a_stream_stops_the_planner(client: openai.OpenAI, gateway: Any) -> None:
+    gateway.planner.cancelled.clear()
+    with ask(client, question("hang"), stream=True) as stream:
+        assert [next(stream).choices[0].delta.content for _ in range(2)] == ["", "Well"]
+    assert gateway.planner.cancelled.wait(timeout=10)
+
+
+def test_giving_up_on_an_answer_stops_the_planner(gateway: Any) -> None:
+    gateway.planner.cancelled.clear()
+    with gateway.client() as client, pytest.raises(httpx.ReadTimeout):
+        client.post("/v1/chat/completions", json={"messages": [question("hang")]}, timeout=0.5)
+    assert gateway.planner.cancelled.wait(timeout=10)
