@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from fastapi.responses import Response
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from gateway.errors import HttpError
 
@@ -15,13 +15,18 @@ CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a client that left before the answer; only logs and metrics ever see it."""
 
 
+def json_bytes(content: Any) -> bytes:
+    """Compact JSON; numbers that JSON does not know (NaN, infinity) become null."""
+    return to_json(content, inf_nan_mode="null")
+
+
 class FastJson(Response):
-    """JSON by orjson, for bodies that are already plain data: neither checked nor converted again."""
+    """For bodies that are already plain data: neither checked nor converted again."""
 
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        return orjson.dumps(content)
+        return json_bytes(content)
 
 
 class ErrorDetail(BaseModel):

@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
-import orjson
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.disconnect import ClientGone, cancelled_when_client_leaves
+from gateway.responses import json_bytes
 
 ErrorBody = Callable[[Exception], dict[str, Any]]
 
@@ -43,10 +43,10 @@ class EventStream(Response):
             async with cancelled_when_client_leaves(receive), aclosing(self._items) as items:
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 async for item in items:
-                    await send_event(orjson.dumps(item), more=True)
+                    await send_event(json_bytes(item), more=True)
         except ClientGone:
             raise
         except Exception as error:  # noqa: BLE001 - the status line is sent: this is the last place to answer
-            await send_event(orjson.dumps(self._error_body(error)), more=False)
+            await send_event(json_bytes(self._error_body(error)), more=False)
         else:
             await send_event(b"[DONE]", more=False)
