@@ -13,6 +13,7 @@ help: ## Show the targets
 $(STAMP): pyproject.toml constraints.txt Makefile
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it (Debian 12: apt-get install python3 python3-venv), or name yours: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing (Debian 12: apt-get install python3-venv)." >&2; exit 2; }
+	@PATH="$$PATH:/sbin:/usr/sbin" sh deploy/debian_packages.sh
 	@echo "Installing into $(VENV) (about 7 GB on disk; several minutes the first time)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[$(EXTRAS)]'
 	@# Without their requirements, on purpose: see pyproject.toml.
