@@ -21,6 +21,8 @@ _FIXED = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Idle workers that wait for a first task: 150 MB each, for nothing.
     "RAY_prestart_worker_first_driver": "0",
+    # Ray's default of 15 starves replicas wherever anything else wants the processor.
+    "RAY_worker_niceness": "0",
     # Ray's own metric ports: any free one, so that two Rays do not meet.
     "AUTOSCALER_METRIC_PORT": "0",
     "DASHBOARD_METRIC_PORT": "0",

@@ -6,6 +6,7 @@ Run it with any ASGI server: `uvicorn --factory deploy.gateway:create_app`.
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncGenerator
 
 from fastapi import FastAPI
@@ -23,6 +24,7 @@ from planner.serve_engine import ServeEngine
 from services.core.context import CallContext
 from services.core.handles import AppStatus
 from services.core.loading import load_skill
+from services.core.logs import configure_logs
 from services.core.spec import SkillSpec
 
 
@@ -32,7 +34,8 @@ def create_app() -> FastAPI:
     skills = offered_skills(profile)
 
     async def make_parts(settings: GatewaySettings) -> GatewayParts:
-        await asyncio.to_thread(_connect)
+        configure_logs("gateway")
+        await _connected()
         status = AppStatus()
         return parts_around(settings, ServeSkillClient(skills, status), _planner(profile.planner, status))
 
@@ -70,8 +73,17 @@ def _planner(config: PlannerConfig | None, status: AppStatus) -> Planner:
     return PlannerClient(engine, dialect(config.dialect), config.served_name)
 
 
+async def _connected() -> None:
+    """Join the cluster that RAY_ADDRESS names, or the one on this machine."""
+    # Ray puts its own handlers in the place of uvicorn's, which let running requests finish.
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    await asyncio.to_thread(_connect)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
 def _connect() -> None:
     import ray
 
     if not ray.is_initialized():
-        ray.init(address="auto", namespace="llava-plus", log_to_driver=False)
+        ray.init(address="auto", namespace="llava-plus", log_to_driver=False, configure_logging=False)

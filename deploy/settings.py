@@ -24,7 +24,7 @@ class DeploySettings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address that the gateway listens on.")
     port: int = Field(8000, ge=1, le=65535, description="Port that the gateway listens on.")
-    gateway_app: str = Field("deploy.gateway_app:create_app", description="Factory of the gateway's ASGI application.")
+    gateway_app: str = Field("deploy.gateway:create_app", description="Factory of the gateway's ASGI application.")
     start_deadline_s: float = Field(300.0, description="Longest a start may take, seconds.")
     stop_grace_s: float = Field(15.0, description="How long Serve and Ray may take to stop in order, seconds.")
     gateway_grace_s: float = Field(5.0, description="How long running requests may finish on a stop, seconds.")

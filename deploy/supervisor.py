@@ -282,6 +282,7 @@ def things_to_try(address: str, profile: Profile) -> str:
      curl {address}/v1/chat/completions -H 'Content-Type: application/json' \\
        -d '{{"model": "llava-plus", "messages": [{{"role": "user", "content": "What can you do?"}}]}}'
   3. Call one tool:
-     curl {address}/v1/tools/{skill} -F image=@photo.jpg
+     printf '{{"image": "data:image/jpeg;base64,%s"}}' "$(base64 -w0 photo.jpg)" |
+       curl {address}/v1/tools/{skill} -H 'Content-Type: application/json' -d @-
 
 Stop with Ctrl-C here, or `llava-plus down` anywhere."""

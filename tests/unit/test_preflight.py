@@ -1,0 +1,70 @@
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy import preflight
+from deploy.errors import UsageError
+
+GIB = 2**30
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_port_in_use_is_said_with_its_owner_and_the_option_to_choose_another(taken_port: int) -> None:
+    with pytest.raises(UsageError, match=rf"Port {taken_port} is in use by .*process \d+.*--port") as raised:
+        preflight.check_port("127.0.0.1", taken_port)
+
+    assert raised.value.exit_status == 2
+
+
+def test_a_free_port_passes() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    preflight.check_port("127.0.0.1", port)
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(UsageError, match="--host"):
+        preflight.check_port("203.0.113.1", 8000)
+
+
+def test_too_little_memory_says_how_much_is_needed() -> None:
+    with pytest.raises(UsageError, match=r"1\.0 GiB of memory is free.*needs 6\.0 GiB"):
+        preflight.check_memory(6 * GIB, available=GIB)
+
+
+def test_enough_memory_passes() -> None:
+    preflight.check_memory(6 * GIB, available=6 * GIB)
+
+
+def test_a_control_group_lowers_the_memory_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("400\n")
+    monkeypatch.setattr(preflight, "CGROUP", tmp_path)
+
+    assert preflight.memory_available() == 600
+
+
+def test_too_little_disk_names_the_folder_even_before_it_exists(tmp_path: Path) -> None:
+    folder = tmp_path / "not" / "yet"
+
+    with pytest.raises(UsageError, match=rf"disk is free at {folder}.*LLAVA_PLUS_STATE_DIR"):
+        preflight.check_disk(2**60, [folder])
+
+
+def test_missing_packages_are_listed_with_the_command_that_installs_them() -> None:
+    with pytest.raises(UsageError, match=r"absent_one, absent_two\. Run `make up`"):
+        preflight.check_packages(["json", "absent_one", "absent_two"])
+
+
+def test_an_old_python_is_refused_with_the_way_to_name_another() -> None:
+    with pytest.raises(UsageError, match=r"3\.11 or newer is needed, this is 3\.10"):
+        preflight.check_python((3, 10))

@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+
+from deploy.errors import UsageError
+from deploy.profile import PROFILES, load_profile
+
+NOOP = """
+applications:
+  - name: noop
+    skills: {noop: {class: "benchmarks.noop_skill:Noop"}}
+"""
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("path", sorted(PROFILES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_profile_loads_by_name_and_lists_installed_skills(path: Path) -> None:
+    profile = load_profile(path.stem)
+
+    profile.check_skills()
+    assert profile.name == path.stem
+
+
+def test_a_profile_by_path_is_named_after_its_file(tmp_path: Path) -> None:
+    profile = load_profile(write(tmp_path, NOOP))
+
+    assert (profile.name, profile.planner, profile.application_of()) == ("mine", None, {"noop": "noop"})
+
+
+def test_a_skill_with_a_class_of_its_own_need_not_be_registered(tmp_path: Path) -> None:
+    load_profile(write(tmp_path, NOOP)).check_skills()
+
+
+def test_several_skills_may_share_an_application(tmp_path: Path) -> None:
+    text = "applications: [{name: both, skills: {one: {class: 'm:One'}, two: {class: 'm:Two'}}}]"
+
+    assert load_profile(write(tmp_path, text)).application_of() == {"one": "both", "two": "both"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("applications: [{name: a, skills: {easyocr: {devise: cpu}}}]", "applications.0.skills.easyocr.devise"),
+        ("applications: []\nplaner: {}", "unknown key `planer`"),
+        ("applications: [{name: a, skills: {}}]", "applications.0.skills"),
+        ("applications: [{name: planner, skills: {easyocr: {}}}]", "'planner' is taken"),
+        ("applications: [{name: a, skills: {easyocr: {}}}, {name: b, skills: {easyocr: {}}}]", "in two applications"),
+        ("applications: [{name: a, skills: {easyocr: {}}, autoscaling: {min_replicas: 2}}]", "larger than max"),
+        ("- a list", "must hold a mapping"),
+        ("a: [", "is not YAML"),
+    ],
+)
+def test_a_mistake_in_a_profile_is_one_line_that_names_it(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        load_profile(write(tmp_path, text))
+
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_unknown_skill_is_said_with_the_known_ones(tmp_path: Path) -> None:
+    profile = load_profile(write(tmp_path, "applications: [{name: a, skills: {easyorc: {}}}]"))
+
+    with pytest.raises(UsageError, match=r"easyorc.*Known: .*easyocr"):
+        profile.check_skills()
+
+
+def test_an_alias_is_refused_with_the_name_to_write(tmp_path: Path) -> None:
+    profile = load_profile(write(tmp_path, "applications: [{name: a, skills: {ocr: {}}}]"))
+
+    with pytest.raises(UsageError, match="write 'easyocr'"):
+        profile.check_skills()
+
+
+def test_an_unknown_profile_is_said_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="embedded"):
+        load_profile("embeded")

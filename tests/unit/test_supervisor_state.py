@@ -1,0 +1,67 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from deploy.state_dir import AlreadyRunning, RunState, StateDir
+
+RUN = RunState(pid=1, run_id="r", address="http://127.0.0.1:8000", profile="embedded", started=0.0)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateDir:
+    state = StateDir(tmp_path / "state")
+    state.create()
+    return state
+
+
+def test_the_folder_and_its_files_are_for_their_owner_alone(state: StateDir) -> None:
+    state.write(RUN)
+
+    assert stat.S_IMODE(state.root.stat().st_mode) == 0o700
+    assert stat.S_IMODE((state.root / "state.json").stat().st_mode) == 0o600
+
+
+def test_a_second_holder_of_the_lock_is_refused_until_the_first_lets_go(state: StateDir) -> None:
+    with state.lock():
+        assert state.locked()
+        with pytest.raises(AlreadyRunning), state.lock():
+            pass
+
+    assert not state.locked()
+
+
+def test_a_run_is_read_as_it_was_written_and_updated(state: StateDir) -> None:
+    state.write(RUN)
+    state.update(phase="ready", ready_s=12.5)
+
+    run = state.read()
+    assert run is not None
+    assert (run.run_id, run.phase, run.ready_s) == ("r", "ready", 12.5)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1, "unknown": 2}'])
+def test_a_damaged_state_file_reads_as_no_run(state: StateDir, text: str) -> None:
+    (state.root / "state.json").write_text(text)
+
+    assert state.read() is None
+
+
+def test_a_forgotten_run_is_gone(state: StateDir) -> None:
+    state.write(RUN)
+    state.forget()
+    state.forget()
+
+    assert state.read() is None
+
+
+def test_sockets_of_a_deep_state_folder_go_to_a_short_private_one(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / ("deep" * 20))
+    state.create()
+    folder = state.run_dir()
+
+    assert not folder.is_relative_to(state.root)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert len(os.fsencode(folder)) < 64
+    folder.rmdir()
