@@ -1,0 +1,1 @@
+"""Training data: the released LLaVA-Plus form, hand-written wordings and generators."""

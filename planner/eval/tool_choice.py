@@ -1,0 +1,136 @@
+"""Scores tool choice on unseen wordings and faithful copying.
+
+    python -m planner.eval.tool_choice [--weights FOLDER] [--dtype float32|bfloat16] [--json FILE]
+
+scores the committed weights through transformers; `score` takes any other planner as a function.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from planner.conversation import AssistantTurn, Conversation, Observation, ObservationTurn, UserTurn
+from planner.data.embedded import CALL
+from planner.eval.texts import POSTER_LINES, TEXTS, reproduced
+from planner.format import PlannerOutput, UnparsableOutput
+
+Ask = Callable[[Conversation], PlannerOutput]
+"""A planner: what it says next. Raises UnparsableOutput when its text is in no known form."""
+
+REQUESTS = Path(__file__).parent / "requests" / "reading.jsonl"
+PICTURE = "noise:evaluation"
+QUESTIONS = ("What does this say?", "Please read it to me.", "Type out the text.", "What is written here?")
+
+
+@dataclass
+class Scores:
+    """Counts; `wrong` holds (request, expected, chosen)."""
+
+    read_right: int = 0
+    read_all: int = 0
+    answer_right: int = 0
+    answer_all: int = 0
+    copied_lines: int = 0
+    all_lines: int = 0
+    whole_texts: int = 0
+    all_texts: int = 0
+    poster_lines: int = 0
+    poster_all: int = len(POSTER_LINES)
+    broken: int = 0
+    seconds: float = 0.0
+    wrong: list[tuple[str, str | None, str | None]] = field(default_factory=list)
+
+    def table(self) -> str:
+        rows = (
+            ("read: easyocr chosen", self.read_right, self.read_all),
+            ("answer: no tool chosen", self.answer_right, self.answer_all),
+            ("tool choice in all", self.read_right + self.answer_right, self.read_all + self.answer_all),
+            ("lines copied", self.copied_lines, self.all_lines),
+            ("texts copied whole", self.whole_texts, self.all_texts),
+            ("poster lines copied", self.poster_lines, self.poster_all),
+        )
+        shown = [f"{name:<24}{right:>5}/{total:<5}{right / max(total, 1):>7.1%}" for name, right, total in rows]
+        return "\n".join([*shown, f"{'not in the format':<24}{self.broken:>5}", f"{'seconds':<24}{self.seconds:>7.1f}"])
+
+
+def requests() -> list[dict[str, Any]]:
+    """The requests: `text`, and `expected`: a skill's name or None."""
+    return [json.loads(line) for line in REQUESTS.read_text(encoding="utf-8").splitlines()]
+
+
+def score(ask: Ask, tell: Callable[[str], None] = lambda _: None) -> Scores:
+    """Ask everything. A reply outside the format counts as wrong."""
+    scores, begun = Scores(), time.monotonic()
+    for request in requests():
+        expected = request["expected"]
+        output = _asked(ask, (UserTurn(text=request["text"], images=(PICTURE,)),), scores)
+        chosen = None if output is None or output.is_answer else output.actions[0].API_name
+        right = output is not None and chosen == expected
+        if expected is None:
+            scores.answer_right, scores.answer_all = scores.answer_right + right, scores.answer_all + 1
+        else:
+            scores.read_right, scores.read_all = scores.read_right + right, scores.read_all + 1
+        if not right:
+            scores.wrong.append((request["text"], expected, chosen))
+        if output is not None and output.is_answer:
+            tell(f"{request['text']} -> {output.value}")
+    for number, text in enumerate(TEXTS):
+        lines = tuple(text.split("\n"))
+        copied = _copied(ask, lines, QUESTIONS[number % len(QUESTIONS)], scores)
+        scores.copied_lines += copied
+        scores.all_lines += len(lines)
+        scores.whole_texts += copied == len(lines)
+        scores.all_texts += 1
+    scores.poster_lines = _copied(ask, POSTER_LINES, "What does this poster say?", scores)
+    scores.seconds = round(time.monotonic() - begun, 1)
+    return scores
+
+
+def reading(question: str, lines: Sequence[str]) -> Conversation:
+    """A conversation whose picture has just been read."""
+    found = Observation(skill="easyocr", content={"text": "\n".join(lines)})
+    return (
+        UserTurn(text=question, images=(PICTURE,)),
+        AssistantTurn(output=CALL),
+        ObservationTurn(observations=(found,), question=question),
+    )
+
+
+def _copied(ask: Ask, lines: tuple[str, ...], question: str, scores: Scores) -> int:
+    output = _asked(ask, reading(question, lines), scores)
+    return 0 if output is None else reproduced(output.value, lines)
+
+
+def _asked(ask: Ask, conversation: Conversation, scores: Scores) -> PlannerOutput | None:
+    try:
+        return ask(conversation)
+    except UnparsableOutput:
+        scores.broken += 1
+        return None
+
+
+def main() -> None:
+    from planner.eval.local import LocalPlanner
+    from planner.model import WEIGHTS
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--json", type=Path, help="write the scores here")
+    options = parser.parse_args()
+    scores = score(LocalPlanner(options.weights, options.dtype).ask, tell=print)
+    for text, expected, chosen in scores.wrong:
+        print(f"WRONG {text!r}: {chosen} instead of {expected}")
+    print(scores.table())
+    if options.json:
+        options.json.write_text(json.dumps(asdict(scores), indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Fine-tuning of planners. `python -m planner.train CONFIG` runs a recipe."""
