@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
@@ -12,12 +13,9 @@ from gateway import error_handlers
 from gateway.api import chat, health, images, models, sessions, tools, web
 from gateway.metrics import GatewayMetrics
 from gateway.middleware import AccessLog, BodyLimit, LastResort, RequestId
-from gateway.parts import GatewayParts
+from gateway.parts import GatewayParts, nothing_to_close
 from gateway.responses import ERROR_RESPONSES
 from gateway.settings import GatewaySettings
-from gateway.wiring import production_parts
-from services.core.logs import configure_logs
-from services.core.registry import discover
 from services.core.spec import SkillSpec
 
 __all__ = ["GatewayParts", "MakeParts", "create_app"]
@@ -35,20 +33,22 @@ def create_app(
 
     Args:
         parts: ready-made parts, closed by whoever made them.
-        make_parts: makes the parts inside the server's event loop; by default `production_parts`, and logs
-            are configured too. They are closed when the server stops.
-        specs: the skills that get a typed route: those of `parts`, or all installed ones, by default.
-            One with a route that turns out not to be offered answers 404.
+        make_parts: makes the parts inside the server's event loop; they are closed when the server stops.
+        specs: the skills that get a typed route; those of `parts` by default.
     """
+    if parts is not None:
+        make_parts = _given(parts)
+    elif make_parts is None:
+        raise TypeError("create_app needs `parts` or `make_parts`.")
     settings = parts.settings if parts is not None else GatewaySettings()
     if specs is None:
-        specs = parts.skills.specs() if parts is not None else discover().specs()
+        specs = parts.skills.specs() if parts is not None else ()
     metrics = GatewayMetrics()
     app = FastAPI(
         title="LLaVA-Plus",
         summary="A multimodal planner that uses vision tools, and the tools one by one.",
         version=_version(),
-        lifespan=_lifespan(parts, make_parts, settings),
+        lifespan=_lifespan(make_parts, settings),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -69,22 +69,24 @@ def create_app(
     return app
 
 
+def _given(parts: GatewayParts) -> MakeParts:
+    async def make_parts(_: GatewaySettings) -> GatewayParts:
+        return replace(parts, close=nothing_to_close)
+
+    return make_parts
+
+
 def _lifespan(
-    parts: GatewayParts | None, make_parts: MakeParts | None, settings: GatewaySettings
+    make_parts: MakeParts, settings: GatewaySettings
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if parts is not None:
-            yield
-            return
-        if make_parts is None:
-            configure_logs("gateway")
-        made = await (make_parts or production_parts)(settings)
-        app.state.parts = made
+        parts = await make_parts(settings)
+        app.state.parts = parts
         try:
             yield
         finally:
-            await made.close()
+            await parts.close()
 
     return lifespan
 

@@ -17,7 +17,7 @@ ANONYMOUS = "anonymous"
 """The owner of everything while the platform knows no API keys."""
 
 
-async def _nothing_to_close() -> None:
+async def nothing_to_close() -> None:
     return None
 
 
@@ -31,7 +31,7 @@ class GatewayParts:
     sessions: SessionStore
     orchestrator: TurnRunner
     settings: GatewaySettings
-    close: Callable[[], Awaitable[None]] = _nothing_to_close
+    close: Callable[[], Awaitable[None]] = nothing_to_close
 
 
 def parts_of(request: Request) -> GatewayParts:

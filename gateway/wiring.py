@@ -1,8 +1,6 @@
-"""The production parts: state in Redis, skills and planner on Ray Serve, the orchestrator."""
+"""The production parts: state in Redis and the orchestrator, around given skills and planner."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 from redis.asyncio import BlockingConnectionPool, Redis
 
@@ -10,15 +8,8 @@ from gateway.orchestrator.orchestrator import Orchestrator
 from gateway.parts import GatewayParts
 from gateway.ports import Planner, SkillClient
 from gateway.settings import GatewaySettings
-from gateway.skill_client import ServeSkillClient
 from gateway.state.images import RedisImageStore
 from gateway.state.sessions import RedisSessionStore
-from planner.client import PlannerClient
-from planner.dialects.base import Dialect
-from planner.dialects.json_dialect import JsonDialect
-from planner.serve_engine import ServeEngine
-from services.core.handles import AppStatus
-from services.core.registry import discover
 
 
 def redis_client(settings: GatewaySettings) -> Redis:
@@ -46,37 +37,3 @@ def parts_around(settings: GatewaySettings, skills: SkillClient, planner: Planne
         settings=settings,
         close=redis.aclose,
     )
-
-
-def serve_parts(
-    settings: GatewaySettings,
-    *,
-    applications: Mapping[str, str],
-    planner_application: str = "planner",
-    dialect: Dialect | None = None,
-    model: str = "llava-plus",
-) -> GatewayParts:
-    """The parts over Ray Serve.
-
-    Connects to nothing yet: Redis and Serve are first spoken to by the first request, and may come
-    up after the gateway.
-
-    Args:
-        applications: offered skill -> the Serve application that hosts it.
-        planner_application: the Serve application with the planner's engine.
-        dialect: the form that the planner's model was trained on; ours by default.
-        model: the planner's name in the API.
-    """
-    registry = discover()
-    status = AppStatus()
-    skills = ServeSkillClient([(registry.spec(name), app) for name, app in applications.items()], status)
-    planner = PlannerClient(ServeEngine(planner_application, status), dialect or JsonDialect(), model)
-    return parts_around(settings, skills, planner)
-
-
-async def production_parts(settings: GatewaySettings) -> GatewayParts:
-    """Every installed skill in a Serve application of its own name, and the planner in `planner`.
-
-    A deployment with another layout gives `create_app` its own function, made of `serve_parts`.
-    """
-    return serve_parts(settings, applications={spec.name: spec.name for spec in discover().specs()})

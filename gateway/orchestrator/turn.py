@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from gateway.orchestrator.calls import CallResult, in_plain_words
 from gateway.orchestrator.events import TurnRequest, Usage
-from gateway.orchestrator.history import trimmed
 from gateway.ports import CallContext
 from gateway.settings import GatewaySettings
+from gateway.state.history import trimmed_conversation
 from gateway.state.models import Session, StepRecord, TurnRecord
 from planner.api import PlannerDone
 from planner.conversation import AssistantTurn, Conversation, ObservationTurn, UserTurn
@@ -37,8 +37,9 @@ class TurnState:
         self._images = [*session.images, *(ref for ref in request.images if ref not in session.images)]
         self._calls = 0
         self._results: list[CallResult] = []
+        history = trimmed_conversation(session.conversation, settings.history_turns_max)
         self.conversation: Conversation = (
-            *trimmed(session.conversation, settings.history_turns_max),
+            *history,
             UserTurn(text=request.text, images=request.images),
         )
         self._new = len(self.conversation) - 1

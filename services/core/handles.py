@@ -66,8 +66,12 @@ class AppHandle:
 
     def _resolved(self) -> Any:
         if self._handle is None:
+            import ray
             from ray import serve
 
+            # Asked without a connection, Serve would start a cluster of its own.
+            if not ray.is_initialized():
+                raise SkillUnavailable(f"{self.app} cannot be reached: no connection to Ray.", retry_after_s=5.0)
             self._handle = serve.get_app_handle(self.app)
         return self._handle
 
@@ -114,10 +118,14 @@ class AppStatus:
 
 
 def _running_apps() -> frozenset[str]:
+    import ray
     from ray import serve
     from ray.exceptions import RayError
     from ray.serve.exceptions import RayServeException
 
+    # Asked without a connection, Serve would start a cluster of its own.
+    if not ray.is_initialized():
+        return frozenset()
     try:
         applications = serve.status().applications
     except (RayError, RayServeException):
