@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from deploy.errors import UsageError
 from planner.engine import EngineConfig
+from services.core.errors import UnknownSkill
+from services.core.loading import load_skill
+from services.core.registry import Registry, discover
 from services.core.server import SkillConfig
 
 PROFILES = Path(__file__).parent / "profiles"
@@ -132,25 +135,27 @@ class Profile(_Section):
         """Compare with the installed skills.
 
         Raises:
-            UsageError: a skill without `class` is not registered; the message lists those that are.
+            UsageError: a skill is not registered (the message lists those that are), or its class is not one.
         """
-        from services.core.errors import UnknownSkill
-        from services.core.registry import discover
-
         registry = discover()
         for application in self.applications:
             for name, config in application.skills.items():
-                if config.skill_class is not None:
-                    continue
                 try:
-                    canonical = registry.spec(name).name
-                except UnknownSkill as error:
-                    raise UsageError(f"Profile {self.name!r}, application {application.name!r}: {error}") from None
-                if canonical != name:
-                    raise UsageError(
-                        f"Profile {self.name!r}, application {application.name!r}: {name!r} is an alias; "
-                        f"write {canonical!r}."
-                    )
+                    self._check_skill(registry, name, config)
+                except (UsageError, UnknownSkill, ImportError, TypeError) as error:
+                    where = f"Profile {self.name!r}, application {application.name!r}, skill {name!r}"
+                    raise UsageError(f"{where}: {error}") from None
+
+    @staticmethod
+    def _check_skill(registry: Registry, name: str, config: SkillConfig) -> None:
+        if config.skill_class is not None:
+            spec = load_skill(name, config.skill_class).spec()
+            if spec.name != name:
+                raise UsageError(f"{config.skill_class} is called {spec.name!r}; write that.")
+            return
+        spec = registry.spec(name)
+        if spec.name != name:
+            raise UsageError(f"this is an alias; write {spec.name!r}.")
 
 
 def load_profile(name_or_path: str) -> Profile:

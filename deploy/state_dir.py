@@ -6,14 +6,15 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-# Unix socket paths end at 107 bytes; Ray appends "/ray/session_<time>_<pid>/sockets/plasma_store".
-_RUN_DIR_CHARS_MAX = 107 - 75
+# Unix socket paths end at 107 bytes; Ray appends this to the folder it is given.
+_RUN_DIR_CHARS_MAX = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class RunState:
         pid: the supervisor's.
         run_id: marks every process of the run (environment variable LLAVA_PLUS_RUN_ID).
         address: base URL of the gateway.
+        run_dir: sockets, and Ray's own logs.
         started: seconds since the epoch.
         ready_s: seconds from start to ready, once it is.
     """
@@ -32,6 +34,7 @@ class RunState:
     run_id: str
     address: str
     profile: str
+    run_dir: str
     started: float
     phase: Literal["loading", "ready", "stopping"] = "loading"
     ready_s: float | None = None
@@ -124,6 +127,10 @@ class StateDir:
         return self.write(replace(state, **changes))  # type: ignore[arg-type]
 
     def forget(self) -> None:
+        """Drop the run, and its folder of sockets where that is not inside this one."""
+        run = self.read()
+        if run is not None and Path(run.run_dir).parent != self.root:
+            shutil.rmtree(run.run_dir, ignore_errors=True)
         (self.root / "state.json").unlink(missing_ok=True)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import sys
 import time
@@ -90,7 +89,8 @@ class Supervisor:
         write_private(self._state.token_file, secrets.token_hex(32))
         address = self._gateway.address
         started = time.time()
-        self._state.write(RunState(os.getpid(), self._run_id, address, self._profile.name, started))
+        profile, folder = self._profile.name, str(self._run_dir)
+        self._state.write(RunState(os.getpid(), self._run_id, address, profile, folder, started))
         self._expect()
         try:
             if not await self._started():
@@ -155,7 +155,7 @@ class Supervisor:
         command = [sys.executable, "-m", "deploy.cluster"]
         log = self._state.log("cluster")
         self._cluster = await Child.start("Ray cluster", command, env=self._environment, log=log, talks=True)
-        config = ClusterConfig(profile=self._profile, redis_url=self._redis_url, temp_dir=self._run_dir / "ray")
+        config = ClusterConfig(profile=self._profile, redis_url=self._redis_url, temp_dir=self._run_dir)
         await self._cluster.send(config.model_dump_json(by_alias=True))
         self._spawn(self._follow_cluster(self._cluster))
 
@@ -166,7 +166,7 @@ class Supervisor:
             if not self._stopping:
                 self._progress.set(title, event.state, event.detail)
             if event.state == "failed":
-                self._fail(ComponentFailed(f"{title} failed: {event.detail} (log: {cluster.log}, {self._run_dir}/ray)"))
+                self._fail(ComponentFailed(f"{title} failed: {event.detail} (log: {cluster.log}, {self._run_dir})"))
             if event.state == "ready" and event.about == "ray":
                 self._environment["RAY_ADDRESS"] = event.detail
                 self._ray_ready.set()
@@ -221,8 +221,6 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await end_run(self._run_id, grace_s=self._settings.kill_grace_s, without=[os.getpid()])
-        if self._run_dir.parent != self._state.root:
-            shutil.rmtree(self._run_dir, ignore_errors=True)
         self._state.forget()
         self._progress.text("Stopped; no process is left.")
 

@@ -70,6 +70,13 @@ def test_an_unknown_skill_is_said_with_the_known_ones(tmp_path: Path) -> None:
         profile.check_skills()
 
 
+def test_a_class_that_does_not_exist_is_found_before_a_start(tmp_path: Path) -> None:
+    profile = load_profile(write(tmp_path, NOOP.replace(":Noop", ":Absent")))
+
+    with pytest.raises(UsageError, match=r"benchmarks\.noop_skill:Absent"):
+        profile.check_skills()
+
+
 def test_an_alias_is_refused_with_the_name_to_write(tmp_path: Path) -> None:
     profile = load_profile(write(tmp_path, "applications: [{name: a, skills: {ocr: {}}}]"))
 

@@ -52,10 +52,10 @@ async def test_only_processes_of_the_named_run_are_ended(run_id: str) -> None:
     other.wait(5)
 
 
-async def test_a_process_that_left_its_parent_and_session_is_found(run_id: str) -> None:
+def test_a_process_that_left_its_parent_and_session_is_found(run_id: str) -> None:
     subprocess.run([sys.executable, "-c", LEAVES_ORPHAN], env=marked(run_id), check=True, stdout=subprocess.DEVNULL)
 
-    assert len(await end_run(run_id, grace_s=5.0)) == 1
+    assert len(asyncio.run(end_run(run_id, grace_s=5.0))) == 1
     assert of_run(run_id) == []
 
 

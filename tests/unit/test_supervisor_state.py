@@ -1,12 +1,15 @@
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from deploy.state_dir import AlreadyRunning, RunState, StateDir
 
-RUN = RunState(pid=1, run_id="r", address="http://127.0.0.1:8000", profile="embedded", started=0.0)
+RUN = RunState(
+    pid=1, run_id="r", address="http://127.0.0.1:8000", profile="embedded", run_dir="/absent/run", started=0.0
+)
 
 
 @pytest.fixture
@@ -65,3 +68,13 @@ def test_sockets_of_a_deep_state_folder_go_to_a_short_private_one(tmp_path: Path
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert len(os.fsencode(folder)) < 64
     folder.rmdir()
+
+
+def test_a_forgotten_run_takes_its_folder_of_sockets_along(state: StateDir, tmp_path: Path) -> None:
+    folder = tmp_path / "short"
+    folder.mkdir()
+    state.write(replace(RUN, run_dir=str(folder)))
+
+    state.forget()
+
+    assert not folder.exists()
