@@ -14,7 +14,7 @@ from deploy.errors import ComponentFailed
 from deploy.progress import Progress
 from deploy.settings import DeploySettings
 
-_PROBE_EVERY_S = 0.2
+_PROBE_EVERY_S = 0.3
 
 
 class GatewayProcess:
@@ -55,7 +55,7 @@ class GatewayProcess:
         import httpx
 
         assert self._child is not None
-        self._progress.set("gateway", "loading", "waiting for /readyz")
+        self._progress.set("gateway", "loading", "waiting for the others")
         async with httpx.AsyncClient(timeout=self._settings.probe_timeout_s, trust_env=False) as client:
             while self._child.running:
                 try:

@@ -34,8 +34,8 @@ class RunState:
     run_id: str
     address: str
     profile: str
-    run_dir: str
     started: float
+    run_dir: str = ""
     phase: Literal["loading", "ready", "stopping"] = "loading"
     ready_s: float | None = None
     ray_address: str | None = None
@@ -76,6 +76,12 @@ class StateDir:
         for folder in (self.root, self.logs, self.redis_data):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root.chmod(0o700)
+
+    def rotate_logs(self) -> None:
+        """Begin new logs; those of the run before stay as `NAME.log.1`. The caller holds the lock."""
+        for log in self.logs.glob("*.log"):
+            if log != self.up_log:
+                log.replace(f"{log}.1")
 
     def run_dir(self) -> Path:
         """A private folder short enough for unix sockets: inside the state folder if that is short enough."""
@@ -129,7 +135,7 @@ class StateDir:
     def forget(self) -> None:
         """Drop the run, and its folder of sockets where that is not inside this one."""
         run = self.read()
-        if run is not None and Path(run.run_dir).parent != self.root:
+        if run is not None and run.run_dir and Path(run.run_dir).parent != self.root:
             shutil.rmtree(run.run_dir, ignore_errors=True)
         (self.root / "state.json").unlink(missing_ok=True)
 

@@ -90,7 +90,7 @@ class Supervisor:
         address = self._gateway.address
         started = time.time()
         profile, folder = self._profile.name, str(self._run_dir)
-        self._state.write(RunState(os.getpid(), self._run_id, address, profile, folder, started))
+        self._state.write(RunState(os.getpid(), self._run_id, address, profile, started, folder))
         self._expect()
         try:
             if not await self._started():
@@ -136,8 +136,8 @@ class Supervisor:
                 group.create_task(self._build_model())
             await self._ray_ready.wait()
             await self._gateway.start(self._environment)
+            group.create_task(self._gateway.wait_ready())
             await self._apps_ready.wait()
-        await self._gateway.wait_ready()
 
     async def _start_redis(self) -> None:
         self._progress.set("redis", "loading", "starting")
@@ -272,15 +272,19 @@ def app_title(name: str) -> str:
 
 def things_to_try(address: str, profile: Profile) -> str:
     """Three things to do with a running platform, and how to stop it."""
-    skills = sorted(profile.application_of()) or ["easyocr"]
-    skill = "easyocr" if "easyocr" in skills else skills[0]
+    skills = sorted(profile.application_of())
+    skill = "easyocr" if "easyocr" in skills or not skills else skills[0]
+    json_type = "-H 'Content-Type: application/json'"
+    chat = f"""Chat from a terminal:
+     curl {address}/v1/chat/completions {json_type} \\
+       -d '{{"messages": [{{"role": "user", "content": "What can you do?"}}]}}'"""
+    listing = f"""List the tools:
+     curl {address}/v1/tools"""
     return f"""Three things to try:
-  1. Open {address} in a browser and chat about a picture.
-  2. Chat from a terminal:
-     curl {address}/v1/chat/completions -H 'Content-Type: application/json' \\
-       -d '{{"model": "llava-plus", "messages": [{{"role": "user", "content": "What can you do?"}}]}}'
+  1. Open {address} in a browser{" and chat about a picture" if profile.planner else ""}.
+  2. {chat if profile.planner else listing}
   3. Call one tool:
      printf '{{"image": "data:image/jpeg;base64,%s"}}' "$(base64 -w0 photo.jpg)" |
-       curl {address}/v1/tools/{skill} -H 'Content-Type: application/json' -d @-
+       curl {address}/v1/tools/{skill} {json_type} -d @-
 
 Stop with Ctrl-C here, or `llava-plus down` anywhere."""

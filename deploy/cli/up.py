@@ -48,6 +48,8 @@ def run_here(profile: str, host: str | None, port: int | None) -> int:
             # Only now: what it needs has been found installed.
             from deploy.supervisor import Supervisor
 
+            state.rotate_logs()
+
             with Progress(sys.stdout) as progress:
 
                 async def supervise() -> int:

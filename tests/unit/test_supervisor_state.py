@@ -78,3 +78,12 @@ def test_a_forgotten_run_takes_its_folder_of_sockets_along(state: StateDir, tmp_
     state.forget()
 
     assert not folder.exists()
+
+
+def test_logs_of_the_run_before_are_kept_once(state: StateDir) -> None:
+    state.log("gateway").write_text("old")
+    state.up_log.write_text("the new run's own lines")
+
+    state.rotate_logs()
+
+    assert sorted(path.name for path in state.logs.iterdir()) == ["gateway.log.1", "up.log"]
