@@ -28,19 +28,19 @@ def embedded_command(config: RedisConfig, socket: Path, data: Path) -> list[str]
     server = Path(spec.origin).parent / "bin" / "redis-server" if spec and spec.origin else None
     if server is None or not server.is_file():
         raise UsageError("The embedded Redis is missing: run `make up`, or set REDIS_URL to a Redis of yours.")
-    options = {
-        "port": "0",
-        "unixsocket": str(socket),
-        "unixsocketperm": "600",
-        "dir": str(data),
-        "dbfilename": "dump.rdb",
-        "save": f"{SAVE_AFTER_S} 1",
-        "maxmemory": str(config.memory_bytes_max),
-        "maxmemory-policy": "volatile-lru",
-        "daemonize": "no",
-        "protected-mode": "yes",
+    options: dict[str, tuple[str, ...]] = {
+        "port": ("0",),
+        "unixsocket": (str(socket),),
+        "unixsocketperm": ("600",),
+        "dir": (str(data),),
+        "dbfilename": ("dump.rdb",),
+        # Two words: Redis ignores "60 1" without a complaint.
+        "save": (str(SAVE_AFTER_S), "1"),
+        "maxmemory": (str(config.memory_bytes_max),),
+        "maxmemory-policy": ("volatile-lru",),
+        "daemonize": ("no",),
     }
-    return [str(server), *(part for name, value in options.items() for part in (f"--{name}", value))]
+    return [str(server), *(part for name, value in options.items() for part in (f"--{name}", *value))]
 
 
 async def wait_for_redis(url: str, timeout_s: float) -> str | None:

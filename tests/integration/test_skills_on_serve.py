@@ -1,0 +1,127 @@
+"""Skills on the real Ray Serve, through the gateway: what happens when one is slow, crowded or dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import free_port
+
+ROOT = Path(__file__).parents[2]
+PROFILE = """
+applications:
+  - name: quiet
+    skills: {echo: {class: "tests.skill_examples:Echo"}}
+    num_cpus: 0
+  - name: trouble
+    skills: {trouble: {class: "tests.integration.troubled_skill:Trouble", max_batch_size: 1}}
+    num_cpus: 0
+    max_ongoing_requests: 1
+    max_queued_requests: 2
+"""
+DEADLINE_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A platform with two skills, no planner, and a deadline of two seconds a call."""
+    folder = Path(tempfile.mkdtemp(prefix="lp-"))
+    (folder / "profile.yaml").write_text(PROFILE)
+    environment = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
+    environment |= {"LLAVA_PLUS_STATE_DIR": str(folder / "state"), "LLAVA_PLUS_TOOL_DEADLINE_S": "2"}
+    command = [sys.executable, "-m", "deploy.cli.main"]
+    port = free_port()
+    up = [*command, "up", "--profile", str(folder / "profile.yaml"), "--port", str(port), "--detach"]
+    try:
+        started = subprocess.run(up, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=180)
+        assert started.returncode == 0, started.stdout + started.stderr
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        subprocess.run([*command, "down"], env=environment, cwd=ROOT, check=True, timeout=120)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def client(address: str) -> Any:
+    async with httpx.AsyncClient(base_url=address, timeout=60, trust_env=False) as http:
+        yield http
+
+
+async def trouble(client: httpx.AsyncClient, **arguments: Any) -> httpx.Response:
+    return await client.post("/v1/tools/trouble", json={"arguments": arguments})
+
+
+async def pid_once_answered(client: httpx.AsyncClient) -> int:
+    """Which replica answers, as soon as one does."""
+    give_up = time.monotonic() + DEADLINE_S
+    while True:
+        answer = await trouble(client)
+        if answer.status_code == 200:
+            return int(answer.json()["result"]["pid"])
+        assert time.monotonic() < give_up, answer.text
+        await asyncio.sleep(0.1)
+
+
+async def test_an_answer_comes_back_with_its_timing_and_checkpoint(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/tools/parrot", json={"arguments": {"text": "hello"}})
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["tool"] == "echo"
+    assert body["result"]["text"] == "hello"
+    assert body["checkpoint"] == "no-weights"
+    assert body["timing"]["compute_ms"] <= body["timing"]["total_ms"]
+
+
+async def test_calls_at_the_same_time_share_batches(client: httpx.AsyncClient) -> None:
+    calls = (client.post("/v1/tools/echo", json={"arguments": {"text": str(i)}}) for i in range(40))
+    answers = [answer.json() for answer in await asyncio.gather(*calls)]
+    assert [answer["result"]["text"] for answer in answers] == [str(i) for i in range(40)]
+    assert max(answer["timing"]["batch_size"] for answer in answers) > 1
+
+
+async def test_a_replica_that_dies_is_replaced_and_its_neighbours_go_on(client: httpx.AsyncClient) -> None:
+    before = await pid_once_answered(client)
+    died, quiet = await asyncio.gather(
+        trouble(client, do="die"), client.post("/v1/tools/echo", json={"arguments": {"text": "calm"}})
+    )
+    assert died.status_code in (503, 504), died.text
+    assert int(died.headers["Retry-After"]) >= 1
+    assert "Traceback" not in died.text
+    assert quiet.status_code == 200
+    assert await pid_once_answered(client) != before
+
+
+async def test_a_slow_call_ends_at_its_deadline(client: httpx.AsyncClient) -> None:
+    await pid_once_answered(client)
+    slow = await trouble(client, do="wait", seconds=4)
+    assert slow.status_code == 504
+    assert slow.json()["error"]["code"] == "deadline_exceeded"
+    await pid_once_answered(client)
+
+
+async def test_a_crowd_is_told_to_come_back_later(client: httpx.AsyncClient) -> None:
+    await pid_once_answered(client)
+    answers = await asyncio.gather(*(trouble(client, do="wait", seconds=0.3) for _ in range(12)))
+    statuses = [answer.status_code for answer in answers]
+    assert 200 in statuses
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert refused, statuses
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+
+
+async def test_chat_without_a_planner_says_so(client: httpx.AsyncClient) -> None:
+    body = {"model": "any", "messages": [{"role": "user", "content": "hello"}]}
+    answer = await client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 503
+    assert "no planner" in answer.json()["error"]["message"]

@@ -1,0 +1,43 @@
+"""A skill that dies, waits or answers, as asked: what it meets must not trouble anybody else."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from services.core.errors import SkillError
+from services.core.skill import Skill, SkillCall
+from services.core.types import SkillArgs, SkillResult
+
+
+class TroubleArgs(SkillArgs):
+    """What should happen."""
+
+    do: Literal["answer", "die", "wait"] = "answer"
+    seconds: float = Field(default=0.0, ge=0.0, le=60.0, description="How long `wait` takes.")
+
+
+class TroubleResult(SkillResult):
+    """Which process answered."""
+
+    pid: int
+
+
+class Trouble(Skill[TroubleArgs, TroubleResult]):
+    """Dies, waits or answers."""
+
+    name = "trouble"
+    consumes = frozenset()
+    Args = TroubleArgs
+    Result = TroubleResult
+
+    def predict(self, batch: Sequence[SkillCall[TroubleArgs]]) -> Sequence[TroubleResult | SkillError]:
+        for call in batch:
+            if call.args.do == "die":
+                os._exit(1)
+            time.sleep(call.args.seconds)
+        return [TroubleResult(pid=os.getpid()) for _ in batch]
