@@ -11,9 +11,9 @@ help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
 
 $(STAMP): pyproject.toml constraints.txt Makefile
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it (Debian 12: apt-get install python3 python3-venv), or name yours: make PYTHON=/path/to/python3.11" >&2; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing (Debian 12: apt-get install python3-venv)." >&2; exit 2; }
-	@PATH="$$PATH:/sbin:/usr/sbin" sh deploy/debian_packages.sh
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it (Debian 12: apt-get install python3), or name yours: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@PATH="$$PATH:/sbin:/usr/sbin" sh deploy/debian_packages.sh $(PYTHON)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (about 7 GB on disk; several minutes the first time)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[$(EXTRAS)]'
 	@# Without their requirements, on purpose: see pyproject.toml.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,10 @@ def run(command: list[str], stack: Stack) -> str:
     return done.stdout
 
 
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed: apt-get install curl")
+
+
+@needs_curl
 @pytest.mark.stack
 def test_the_first_chat_with_curl(stack: Stack) -> None:
     script = block("curl-chat").replace("http://127.0.0.1:8000", stack.address)
@@ -45,6 +50,7 @@ def test_the_first_chat_with_the_openai_client(stack: Stack) -> None:
     assert "Summer Book Fair" in printed
 
 
+@needs_curl
 @pytest.mark.stack
 def test_a_single_tool_with_curl(stack: Stack) -> None:
     script = block("curl-tool").replace("http://127.0.0.1:8000", stack.address)
