@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import signal
 import sys
 import threading
@@ -26,6 +27,8 @@ from deploy.profile import PLANNER_APPLICATION, Profile
 
 POLL_LOADING_S = 0.25
 POLL_READY_S = 2.0
+
+_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*: \S")
 
 
 class ClusterConfig(BaseModel):
@@ -164,9 +167,11 @@ def _event(name: str, status: Any, content: str) -> Event:
     """Serve's status of an application, in one line."""
     if status.status == "RUNNING":
         return Event(about=name, state="ready")
-    messages = [status.message, *(deployment.message for deployment in status.deployments.values())]
+    # The application's own message only says that a deployment failed.
+    messages = [*(deployment.message for deployment in status.deployments.values()), status.message]
     reason = next((message for message in messages if message), "")
     if status.status == "DEPLOY_FAILED":
+        sys.stderr.write(f"{reason}\n")
         return Event(about=name, state="failed", detail=_last_line(reason))
     replicas = {state for deployment in status.deployments.values() for state in deployment.replica_states}
     if status.status == "UNHEALTHY":
@@ -175,10 +180,10 @@ def _event(name: str, status: Any, content: str) -> Event:
 
 
 def _last_line(text: str) -> str:
-    """The line of a traceback that says what went wrong."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if "Error" in line.partition(":")[0] and ":" in line]
-    return (errors or lines or ["no reason given; see the log"])[-1]
+    """The line of a traceback that says what went wrong: the last `module.Exception: message`."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if _EXCEPTION.match(line) and not line.endswith("(most recent call last):")]
+    return (errors or lines or ["no reason given; see the log"])[-1].strip()
 
 
 def _stop() -> None:
