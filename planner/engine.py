@@ -7,15 +7,16 @@ engine in the same way. One code path for CPU and GPU; `deploy.build` wraps the 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 import structlog
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from planner.chat import picture_names, prompt_text
 from planner.wire import EngineChunk, EngineRequest
 from services.core.errors import ImageNotFound
 from services.core.images import ImageReader
@@ -81,11 +82,11 @@ class PlannerServer:
         """
         request = EngineRequest.from_wire(wire)
         try:
-            messages, pictures = await self._resolve(request.messages)
+            pictures = [await self._images.read(name) for name in picture_names(request.messages)]
         except ImageNotFound as error:
             yield EngineChunk(error="image_not_found", message=error.message).to_wire()
             return
-        prompt: dict[str, Any] = {"prompt": self._render(messages)}
+        prompt: dict[str, Any] = {"prompt": prompt_text(self._tokenizer, request.messages)}
         if pictures:
             prompt["multi_modal_data"] = {"image": pictures}
         prompt_tokens = completion_tokens = 0
@@ -93,13 +94,14 @@ class PlannerServer:
         # One turn may call the planner several times under its one request id.
         unique_id = f"{request.request_id}-{uuid4().hex[:8]}"
         try:
-            async for output in self._engine.generate(prompt, _sampling(request), unique_id):
-                part = output.outputs[0]
-                prompt_tokens = len(output.prompt_token_ids or ()) or prompt_tokens
-                completion_tokens += len(part.token_ids)
-                finish_reason = part.finish_reason or finish_reason
-                if part.text:
-                    yield EngineChunk(text=part.text).to_wire()
+            async with aclosing(self._engine.generate(prompt, _sampling(request), unique_id)) as outputs:
+                async for output in outputs:
+                    part = output.outputs[0]
+                    prompt_tokens = len(output.prompt_token_ids or ()) or prompt_tokens
+                    completion_tokens += len(part.token_ids)
+                    finish_reason = part.finish_reason or finish_reason
+                    if part.text:
+                        yield EngineChunk(text=part.text).to_wire()
         except ValueError as error:
             # vLLM's own validation: the prompt is longer than max_model_len, or has too many pictures.
             self._log.warning("prompt_refused", request_id=request.request_id, reason=str(error))
@@ -117,29 +119,6 @@ class PlannerServer:
         engine = getattr(self, "_engine", None)
         if engine is not None:
             engine.shutdown()
-
-    async def _resolve(self, messages: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[Image.Image]]:
-        """Replace `image_ref` parts by `image` parts, and read the pictures in their order."""
-        resolved: list[dict[str, Any]] = []
-        pictures: list[Image.Image] = []
-        for message in messages:
-            content = message["content"]
-            if not isinstance(content, str):
-                parts: list[dict[str, Any]] = []
-                for part in content:
-                    if part["type"] == "image_ref":
-                        pictures.append(await self._images.read(part["image_ref"]))
-                        parts.append({"type": "image"})
-                    else:
-                        parts.append(dict(part))
-                content = parts
-            resolved.append({"role": message["role"], "content": content})
-        return resolved, pictures
-
-    def _render(self, messages: list[dict[str, Any]]) -> str:
-        text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        assert isinstance(text, str)
-        return text
 
 
 def _engine_args(config: EngineConfig) -> AsyncEngineArgs:
