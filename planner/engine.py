@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 import structlog
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from planner.chat import picture_names, prompt_text
@@ -73,6 +74,7 @@ class PlannerServer:
         # vLLM configures logging while it is imported: ours comes last.
         configure_logs("planner")
         self._log = structlog.get_logger()
+        self._warm = False
         self._log.info("planner_loaded", model=self._config.model)
 
     async def generate(self, wire: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
@@ -112,8 +114,30 @@ class PlannerServer:
         ).to_wire()
 
     async def check_health(self) -> None:
-        """Serve restarts the replica when this raises."""
+        """Serve restarts the replica when this raises. The first check, which Serve makes before it sends
+        anybody here, also runs a small generation: kernels, grammar and picture preprocessing are then warm.
+        """
         await self._engine.check_health()
+        if not self._warm:
+            await self._warm_up()
+            self._warm = True
+
+    async def _warm_up(self) -> None:
+        content = [{"type": "image_ref", "image_ref": ""}, {"type": "text", "text": "Hello"}]
+        request = EngineRequest(
+            messages=[{"role": "user", "content": content}],
+            schema={"type": "object", "properties": {"value": {"type": "string"}}, "required": ["value"]},
+            max_tokens=8,
+            temperature=0.0,
+            seed=None,
+            request_id="warm-up",
+        )
+        prompt = {
+            "prompt": prompt_text(self._tokenizer, request.messages),
+            "multi_modal_data": {"image": [Image.new("RGB", (64, 64))]},
+        }
+        async for _ in self._engine.generate(prompt, _sampling(request), request.request_id):
+            pass
 
     def __del__(self) -> None:
         engine = getattr(self, "_engine", None)
