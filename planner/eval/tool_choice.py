@@ -1,8 +1,10 @@
 """Scores tool choice on unseen wordings and faithful copying.
 
-    python -m planner.eval.tool_choice [--weights FOLDER] [--dtype float32|bfloat16] [--json FILE]
+    python -m planner.eval.tool_choice [--weights FOLDER] [--engine vllm|transformers] [--dtype float32|bfloat16]
+                                       [--json FILE]
 
-scores the committed weights through transformers; `score` takes any other planner as a function.
+scores the committed weights; `score` takes any other planner as a function. vLLM answers all requests at once under
+the dialect's schema, as in service; transformers one after the other and without any constraint.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ from typing import Any
 from planner.conversation import AssistantTurn, Conversation, Observation, ObservationTurn, UserTurn
 from planner.data.embedded import CALL
 from planner.eval.texts import POSTER_LINES, TEXTS, reproduced
-from planner.format import PlannerOutput, UnparsableOutput
+from planner.format import PlannerOutput
 
-Ask = Callable[[Conversation], PlannerOutput]
-"""A planner: what it says next. Raises UnparsableOutput when its text is in no known form."""
+Ask = Callable[[Sequence[Conversation]], Sequence[PlannerOutput | None]]
+"""A planner: what it says next in each conversation; None where its text is in no known form."""
 
 REQUESTS = Path(__file__).parent / "requests" / "reading.jsonl"
 PICTURE = "noise:evaluation"
@@ -46,6 +48,16 @@ class Scores:
     seconds: float = 0.0
     wrong: list[tuple[str, str | None, str | None]] = field(default_factory=list)
 
+    def add_choice(self, text: str, expected: str | None, output: PlannerOutput | None) -> None:
+        chosen = None if output is None or output.is_answer else output.actions[0].API_name
+        right = output is not None and chosen == expected
+        if expected is None:
+            self.answer_right, self.answer_all = self.answer_right + right, self.answer_all + 1
+        else:
+            self.read_right, self.read_all = self.read_right + right, self.read_all + 1
+        if not right:
+            self.wrong.append((text, expected, chosen))
+
     def table(self) -> str:
         rows = (
             ("read: easyocr chosen", self.read_right, self.read_all),
@@ -67,28 +79,25 @@ def requests() -> list[dict[str, Any]]:
 def score(ask: Ask, tell: Callable[[str], None] = lambda _: None) -> Scores:
     """Ask everything. A reply outside the format counts as wrong."""
     scores, begun = Scores(), time.monotonic()
-    for request in requests():
-        expected = request["expected"]
-        output = _asked(ask, (UserTurn(text=request["text"], images=(PICTURE,)),), scores)
-        chosen = None if output is None or output.is_answer else output.actions[0].API_name
-        right = output is not None and chosen == expected
-        if expected is None:
-            scores.answer_right, scores.answer_all = scores.answer_right + right, scores.answer_all + 1
-        else:
-            scores.read_right, scores.read_all = scores.read_right + right, scores.read_all + 1
-        if not right:
-            scores.wrong.append((request["text"], expected, chosen))
+    asked = requests()
+    texts = [*(tuple(text.split("\n")) for text in TEXTS), POSTER_LINES]
+    questions = [*(QUESTIONS[number % len(QUESTIONS)] for number in range(len(TEXTS))), "What does this poster say?"]
+    first: list[Conversation] = [(UserTurn(text=request["text"], images=(PICTURE,)),) for request in asked]
+    outputs = ask([*first, *(reading(question, lines) for question, lines in zip(questions, texts, strict=True))])
+    scores.seconds = round(time.monotonic() - begun, 1)
+    scores.broken = sum(output is None for output in outputs)
+    for request, output in zip(asked, outputs, strict=False):
+        scores.add_choice(request["text"], request["expected"], output)
         if output is not None and output.is_answer:
             tell(f"{request['text']} -> {output.value}")
-    for number, text in enumerate(TEXTS):
-        lines = tuple(text.split("\n"))
-        copied = _copied(ask, lines, QUESTIONS[number % len(QUESTIONS)], scores)
+    *copies, poster = [output.value if output else "" for output in outputs[len(asked) :]]
+    for lines, copy in zip(texts, copies, strict=False):
+        copied = reproduced(copy, lines)
         scores.copied_lines += copied
         scores.all_lines += len(lines)
         scores.whole_texts += copied == len(lines)
         scores.all_texts += 1
-    scores.poster_lines = _copied(ask, POSTER_LINES, "What does this poster say?", scores)
-    scores.seconds = round(time.monotonic() - begun, 1)
+    scores.poster_lines = reproduced(poster, POSTER_LINES)
     return scores
 
 
@@ -102,29 +111,18 @@ def reading(question: str, lines: Sequence[str]) -> Conversation:
     )
 
 
-def _copied(ask: Ask, lines: tuple[str, ...], question: str, scores: Scores) -> int:
-    output = _asked(ask, reading(question, lines), scores)
-    return 0 if output is None else reproduced(output.value, lines)
-
-
-def _asked(ask: Ask, conversation: Conversation, scores: Scores) -> PlannerOutput | None:
-    try:
-        return ask(conversation)
-    except UnparsableOutput:
-        scores.broken += 1
-        return None
-
-
 def main() -> None:
-    from planner.eval.local import LocalPlanner
+    from planner.eval.local import TransformersPlanner, VllmPlanner
     from planner.model import WEIGHTS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--engine", default="vllm", choices=("vllm", "transformers"))
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--json", type=Path, help="write the scores here")
     options = parser.parse_args()
-    scores = score(LocalPlanner(options.weights, options.dtype).ask, tell=print)
+    kind = VllmPlanner if options.engine == "vllm" else TransformersPlanner
+    scores = score(kind(options.weights, options.dtype).ask, tell=print)
     for text, expected, chosen in scores.wrong:
         print(f"WRONG {text!r}: {chosen} instead of {expected}")
     print(scores.table())

@@ -15,6 +15,7 @@ class TrainConfig(BaseModel):
 
     weights: Path = Field(description="Where the adapter, the vision tower and the model card go.")
     run: Path = Field(description="Folder for checkpoints and logs; not committed.")
+    start_from: Path | None = Field(default=None, description="Folder of an adapter to go on from; None: a fresh one.")
     skills: tuple[str, ...] = Field(description="Tools that the system prompt lists.")
     samples: int = Field(gt=0, description="Training samples in all, each seen once.")
     seed: int = Field(default=7, description="Seeds data, adapter and pictures.")

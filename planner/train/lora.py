@@ -56,10 +56,12 @@ class Trainer:
         base = load_model(config.weights, adapter=False, attention="eager").to(torch.bfloat16)
         settings = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=LINEARS)
         self._model: Any = get_peft_model(base, settings)
+        if config.start_from is not None:
+            self._load(config.start_from)
         self._model.train()
         self._llava = self._model.base_model.model
         if config.compile:
-            torch._dynamo.config.recompile_limit = 4 * len(config.lengths)  # type: ignore[attr-defined]
+            torch._dynamo.config.recompile_limit = 4 * len(config.lengths)
             for layer in self._llava.model.language_model.layers:
                 layer.compile(dynamic=False)
         self._parameters = [p for p in self._model.parameters() if p.requires_grad]
@@ -74,7 +76,7 @@ class Trainer:
         start, samples, spent = self._resume()
         begun = time.monotonic() - spent
         recent: list[tuple[float, float]] = []
-        for step, batch in enumerate(itertools.islice(batches(config, self._encoder, side), start, None), start + 1):
+        for step, batch in enumerate(itertools.islice(batches(config, self._encoder, side), start, total), start + 1):
             recent.append(self._step(batch, self._rate(step, total)))
             samples += batch.samples
             elapsed = time.monotonic() - begun
@@ -109,6 +111,12 @@ class Trainer:
         }
         (folder / "adapter_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
+    def _load(self, folder: Path) -> None:
+        from peft import set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        set_peft_model_state_dict(self._model, load_file(folder / "adapter_model.safetensors"))
+
     def _step(self, batch: Batch, rate: float) -> tuple[float, float]:
         """One update; returns the loss and the share of choice tokens predicted right."""
         import torch
@@ -122,7 +130,7 @@ class Trainer:
         weights, goals = batch.weights[:, 1:][wanted], batch.ids[:, 1:][wanted]
         losses = torch.nn.functional.cross_entropy(logits, goals, reduction="none")
         loss = (losses * weights).sum() / weights.sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         for group in self._optimizer.param_groups:
             group["lr"] = rate

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.conversation import AssistantTurn, Conversation, Observation, ObservationTurn, UserTurn
+from planner.conversation import AssistantTurn, Conversation, Observation, ObservationTurn, Turn, UserTurn
 from planner.data.embedded import generate
 from planner.data.ocr_texts import OcrTexts
 from planner.data.released import to_conversation, to_sample
 from planner.data.wordings import Wordings, fill, normalised, typo, vary
 from planner.eval.texts import POSTER_LINES, TEXTS, reproduced
 from planner.eval.tool_choice import requests, score
-from planner.format import Action, PlannerOutput, UnparsableOutput
+from planner.format import Action, PlannerOutput
 from services.core.registry import discover
 
 SAMPLES = 1500
@@ -108,7 +109,7 @@ def test_varied_wordings_keep_placeholders_filled_and_never_fail(text: str, seed
         vary(text, rng)
 
 
-_texts = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=30).filter(
+_texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(
     lambda text: "model outputs:" not in text and "failed:" not in text and not text.startswith("<image>")
 )
 
@@ -141,16 +142,18 @@ def test_a_sample_with_more_picture_marks_than_pictures_is_refused() -> None:
 def test_scoring_counts_right_choices_copied_lines_and_broken_replies() -> None:
     expected = {request["text"]: request["expected"] for request in requests()}
 
-    def perfect(conversation: Conversation) -> PlannerOutput:
-        last = conversation[-1]
+    def perfect(conversations: Sequence[Conversation]) -> list[PlannerOutput | None]:
+        return [_perfect(conversation[-1]) for conversation in conversations]
+
+    def _perfect(last: Turn) -> PlannerOutput:
         if isinstance(last, ObservationTurn):
             return PlannerOutput(value="It says:\n" + "\n".join(_lines(last)))
         assert isinstance(last, UserTurn)
         name = expected[last.text]
         return PlannerOutput(actions=(Action(API_name=name),) if name else (), value="Hello")
 
-    def broken(conversation: Conversation) -> PlannerOutput:
-        raise UnparsableOutput("not JSON", "hm")
+    def broken(conversations: Sequence[Conversation]) -> list[PlannerOutput | None]:
+        return [None] * len(conversations)
 
     best, worst = score(perfect), score(broken)
     assert (best.read_right, best.answer_right) == (best.read_all, best.answer_all)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from planner.conversation import AssistantTurn, Observation, ObservationTurn, UserTurn
 from planner.dialects.json_dialect import JsonDialect

@@ -98,7 +98,7 @@ def test_the_tokenizer_keeps_the_vocabulary_and_names_the_image_token() -> None:
 
 
 def test_the_chat_template_adds_nothing_of_its_own() -> None:
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "system", "content": "S"},
         {"role": "user", "content": [{"type": "image_ref", "image_ref": "x"}, {"type": "text", "text": " a\n"}]},
         {"role": "assistant", "content": "b"},
