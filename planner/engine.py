@@ -33,7 +33,11 @@ class EngineConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field(description="Local folder or hub id of a LLaVA-architecture model.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Weights and activations.")
+    dtype: Literal["auto", "native", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="Weights and activations. auto: as the model is stored; native: bfloat16 on a CPU that computes in "
+        "it (twice as fast there), float32 on one that does not (where bfloat16 is several times slower).",
+    )
     max_model_len: int = Field(2048, ge=256, description="Longest prompt and reply together, tokens.")
     max_num_seqs: int = Field(8, ge=1, description="Most calls decoded at the same time.")
     kv_cache_bytes: int | None = Field(None, description="Memory for the KV cache; vLLM's own choice when absent.")
@@ -145,6 +149,15 @@ class PlannerServer:
             engine.shutdown()
 
 
+def native_dtype(cpu_info: Path = Path("/proc/cpuinfo")) -> Literal["float32", "bfloat16"]:
+    """The faster of the two on this CPU."""
+    try:
+        flags = set(cpu_info.read_text(encoding="ascii", errors="ignore").split())
+    except OSError:
+        return "float32"
+    return "bfloat16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"
+
+
 def _engine_args(config: EngineConfig) -> AsyncEngineArgs:
     from vllm.engine.arg_utils import AsyncEngineArgs
 
@@ -153,7 +166,7 @@ def _engine_args(config: EngineConfig) -> AsyncEngineArgs:
         options["kv_cache_memory_bytes"] = config.kv_cache_bytes
     return AsyncEngineArgs(
         model=config.model,
-        dtype=config.dtype,
+        dtype=native_dtype() if config.dtype == "native" else config.dtype,
         max_model_len=config.max_model_len,
         max_num_seqs=config.max_num_seqs,
         tensor_parallel_size=config.tensor_parallel_size,

@@ -17,6 +17,7 @@ import psutil
 import pytest
 from openai import OpenAI
 
+from deploy.state_dir import StateDir
 from tests.e2e.conftest import ROOT, Stack
 
 POSTER_LINES = [
@@ -143,7 +144,9 @@ def test_one_request_id_runs_from_the_gateway_to_the_skill(stack: Stack) -> None
         handle = client.post("/v1/images", files={"file": ("poster.png", OWN_POSTER.read_bytes())}).json()["id"]
         answer = client.post("/v1/tools/easyocr", json={"image": handle}, headers={"X-Request-ID": request_id})
     assert answer.headers["X-Request-ID"] == request_id
-    events = lines_with(stack.state, request_id)
+    run = StateDir(stack.state).read()
+    assert run is not None
+    events = [*lines_with(stack.state, request_id), *lines_with(Path(run.run_dir), request_id)]
     assert {"gateway", "skill"} <= {event["component"] for event in events}
 
 
