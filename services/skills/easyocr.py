@@ -37,7 +37,9 @@ class EasyOcrResult(SkillResult):
     size: ImageSize
 
     def observation(self, *, brief: bool) -> dict[str, Any]:
-        return {"text": "\n".join(self.texts)} if brief else super().observation(brief=False)
+        if not brief:
+            return super().observation(brief=False)
+        return {"text": "\n".join(" ".join(self.texts[index] for index in row) for row in rows(self.boxes))}
 
 
 class EasyOcr(Skill[EasyOcrArgs, EasyOcrResult]):
@@ -70,11 +72,12 @@ class EasyOcr(Skill[EasyOcrArgs, EasyOcrResult]):
     def _read(self, call: SkillCall[EasyOcrArgs]) -> EasyOcrResult:
         width, height = call.image.size
         found = self._reader.readtext(np.asarray(call.image))
-        lines = sorted(((_box(corners, width, height), text, float(score)) for corners, text, score in found), key=_row)
+        boxes = [_box(corners, width, height) for corners, _, _ in found]
+        order = [index for row in rows(boxes) for index in row]
         return EasyOcrResult(
-            boxes=[box for box, _, _ in lines],
-            texts=[text for _, text, _ in lines],
-            scores=[min(max(score, 0.0), 1.0) for _, _, score in lines],
+            boxes=[boxes[index] for index in order],
+            texts=[found[index][1] for index in order],
+            scores=[min(max(float(found[index][2]), 0.0), 1.0) for index in order],
             size=ImageSize(width=width, height=height),
         )
 
@@ -102,6 +105,16 @@ def _box(corners: Any, width: int, height: int) -> Box:
     return x0, y0, x1, y1
 
 
-def _row(line: tuple[Box, str, float]) -> tuple[float, float]:
-    (x0, y0, _, y1), _, _ = line
-    return round((y0 + y1) / 2, 2), x0
+def rows(boxes: Sequence[Box]) -> list[list[int]]:
+    """Indices of `boxes` in reading order: rows from the top, each from the left.
+
+    A box belongs to the row above it when its middle is higher than the bottom of the row's first box.
+    """
+    found: list[list[int]] = []
+    for index in sorted(range(len(boxes)), key=lambda i: boxes[i][1] + boxes[i][3]):
+        _, y0, _, y1 = boxes[index]
+        if found and (y0 + y1) / 2 < boxes[found[-1][0]][3]:
+            found[-1].append(index)
+        else:
+            found.append([index])
+    return [sorted(row, key=lambda i: boxes[i][0]) for row in found]
