@@ -1,10 +1,12 @@
 """Scores tool choice on unseen wordings and faithful copying.
 
     python -m planner.eval.tool_choice [--weights FOLDER] [--engine vllm|transformers] [--dtype float32|bfloat16]
-                                       [--json FILE]
+                                       [--requests FILE] [--json FILE]
 
-scores the committed weights; `score` takes any other planner as a function. vLLM answers all requests at once under
-the dialect's schema, as in service; transformers one after the other and without any constraint.
+scores the committed weights on `requests/reading_blind.jsonl`, written by somebody who had not seen the training
+wordings; `requests/reading.jsonl` is the set with which weights were chosen. `score` takes any other planner as a
+function. vLLM answers all requests at once under the dialect's schema, as in service; transformers one after the other
+and without any constraint.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from planner.format import PlannerOutput
 Ask = Callable[[Sequence[Conversation]], Sequence[PlannerOutput | None]]
 """A planner: what it says next in each conversation; None where its text is in no known form."""
 
-REQUESTS = Path(__file__).parent / "requests" / "reading.jsonl"
+REQUESTS = Path(__file__).parent / "requests"
+BLIND = REQUESTS / "reading_blind.jsonl"
 PICTURE = "noise:evaluation"
 QUESTIONS = ("What does this say?", "Please read it to me.", "Type out the text.", "What is written here?")
 
@@ -71,15 +74,15 @@ class Scores:
         return "\n".join([*shown, f"{'not in the format':<24}{self.broken:>5}", f"{'seconds':<24}{self.seconds:>7.1f}"])
 
 
-def requests() -> list[dict[str, Any]]:
-    """The requests: `text`, and `expected`: a skill's name or None."""
-    return [json.loads(line) for line in REQUESTS.read_text(encoding="utf-8").splitlines()]
+def requests(path: Path = BLIND) -> list[dict[str, Any]]:
+    """The requests of a file: `text`, and `expected`: a skill's name or None."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def score(ask: Ask, tell: Callable[[str], None] = lambda _: None) -> Scores:
+def score(ask: Ask, tell: Callable[[str], None] = lambda _: None, path: Path = BLIND) -> Scores:
     """Ask everything. A reply outside the format counts as wrong."""
     scores, begun = Scores(), time.monotonic()
-    asked = requests()
+    asked = requests(path)
     texts = [*(tuple(text.split("\n")) for text in TEXTS), POSTER_LINES]
     questions = [*(QUESTIONS[number % len(QUESTIONS)] for number in range(len(TEXTS))), "What does this poster say?"]
     first: list[Conversation] = [(UserTurn(text=request["text"], images=(PICTURE,)),) for request in asked]
@@ -119,10 +122,11 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--engine", default="vllm", choices=("vllm", "transformers"))
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--requests", type=Path, default=BLIND)
     parser.add_argument("--json", type=Path, help="write the scores here")
     options = parser.parse_args()
     kind = VllmPlanner if options.engine == "vllm" else TransformersPlanner
-    scores = score(kind(options.weights, options.dtype).ask, tell=print)
+    scores = score(kind(options.weights, options.dtype).ask, tell=print, path=options.requests)
     for text, expected, chosen in scores.wrong:
         print(f"WRONG {text!r}: {chosen} instead of {expected}")
     print(scores.table())

@@ -17,7 +17,7 @@ from planner.data.ocr_texts import OcrTexts
 from planner.data.released import to_conversation, to_sample
 from planner.data.wordings import Wordings, fill, normalised, typo, vary
 from planner.eval.texts import POSTER_LINES, TEXTS, reproduced
-from planner.eval.tool_choice import requests, score
+from planner.eval.tool_choice import REQUESTS, requests, score
 from planner.format import Action, PlannerOutput
 from services.core.registry import discover
 
@@ -76,7 +76,7 @@ def test_no_request_of_the_evaluation_set_is_in_the_training_data() -> None:
     for text in [*_reading(wordings), *wordings.cannot_see]:
         known |= {normalised(text.replace("{thing}", thing)) for thing in wordings.things}
     known |= {normalised(t.text) for c in samples() for t in c if isinstance(t, UserTurn)}
-    asked = [normalised(request["text"]) for request in requests()]
+    asked = [normalised(request["text"]) for file in REQUESTS.glob("*.jsonl") for request in requests(file)]
     assert len(set(asked)) == len(asked) >= 60
     assert not known & set(asked)
 
