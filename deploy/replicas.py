@@ -7,6 +7,7 @@ from typing import Any
 
 from deploy.confine import keep_replica_on_loopback
 from planner.engine import PlannerServer
+from services.core.logs import configure_logs
 from services.core.server import SkillServer
 
 
@@ -15,6 +16,7 @@ class SkillReplica(SkillServer):
 
     def __init__(self, skills: Mapping[str, Mapping[str, Any]], redis_url: str, image_cache_bytes_max: int) -> None:
         keep_replica_on_loopback()
+        configure_logs("skill")
         super().__init__(skills, redis_url, image_cache_bytes_max)
 
 
@@ -24,3 +26,5 @@ class PlannerReplica(PlannerServer):
     def __init__(self, config: Mapping[str, Any], redis_url: str) -> None:
         keep_replica_on_loopback()
         super().__init__(config, redis_url)
+        # vLLM configures logging while it is imported: ours comes last.
+        configure_logs("planner")

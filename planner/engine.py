@@ -21,7 +21,6 @@ from planner.chat import picture_names, prompt_text
 from planner.wire import EngineChunk, EngineRequest
 from services.core.errors import ImageNotFound
 from services.core.images import ImageReader
-from services.core.logs import configure_logs
 
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import AsyncEngineArgs
@@ -75,8 +74,6 @@ class PlannerServer:
         self._images = ImageReader(redis.asyncio.Redis.from_url(redis_url), self._config.image_cache_bytes_max)
         self._engine = AsyncLLM.from_engine_args(_engine_args(self._config))
         self._tokenizer = self._engine.get_tokenizer()
-        # vLLM configures logging while it is imported: ours comes last.
-        configure_logs("planner")
         self._log = structlog.get_logger()
         self._warm = False
         self._log.info("planner_loaded", model=self._config.model)

@@ -14,9 +14,11 @@ def configure_logs(component: str, *, stream: TextIO | None = None, level: int =
 
     Args:
         component: enters every line, for example "gateway" or "skill".
-        stream: where lines go; standard error by default.
+        stream: where lines go; by default the process's own standard error, not what a library has put in
+            the place of `sys.stderr` (Serve's replicas do, and hold lines back).
         level: lowest level kept.
     """
+    target = stream or sys.__stderr__ or sys.stderr
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -30,10 +32,10 @@ def configure_logs(component: str, *, stream: TextIO | None = None, level: int =
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=target),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = logging.StreamHandler(target)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],

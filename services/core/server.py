@@ -22,7 +22,6 @@ from services.core.batching import Batcher
 from services.core.errors import BadArguments, DeadlineExceeded, SkillError, SkillFailed, UnknownSkill
 from services.core.images import ImageReader
 from services.core.loading import load_skill
-from services.core.logs import configure_logs
 from services.core.metrics import SkillMetrics
 from services.core.skill import Skill, SkillCall
 from services.core.spec import SkillSpec, Symbol
@@ -125,7 +124,6 @@ class SkillServer:
     def __init__(self, skills: Mapping[str, Mapping[str, Any]], redis_url: str, image_cache_bytes_max: int) -> None:
         import redis.asyncio
 
-        configure_logs("skill")
         self._log = structlog.get_logger()
         self._metrics = SkillMetrics()
         self._redis = redis.asyncio.Redis.from_url(redis_url)

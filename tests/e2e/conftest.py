@@ -33,7 +33,7 @@ class Stack:
         return httpx.Client(base_url=self.address, timeout=180.0, trust_env=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
     """`llava-plus up --profile embedded` on a free port, with a state folder of its own."""
     pytest.importorskip("vllm", reason="the planner is hosted by vLLM: run `make test`, which installs it")
