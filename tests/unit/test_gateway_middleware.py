@@ -88,7 +88,7 @@ async def test_an_unforeseen_exception_becomes_a_500_that_says_nothing_of_it() -
 
 
 async def test_a_skill_failure_is_logged_but_its_words_are_not_passed_on() -> None:
-    app = create_app(fake_parts(skills=FakeSkills(fails=SkillFailed("CUDA error in /srv/kernel.cu"))))
+    app = create_app(fake_parts(skills=FakeSkills(fails=SkillFailed("CUDA error in /internal/kernel.cu"))))
     async with client_of(app) as client:
         image = (await client.post("/v1/images", files={"file": picture()})).json()["id"]
         with capture_logs() as lines:

@@ -23,7 +23,7 @@ def test_three_things_to_try_carry_valid_bodies_for_the_profile() -> None:
 
 def test_children_never_inherit_another_ray_and_always_carry_the_mark() -> None:
     environment = child_environment(
-        {"RAY_ADDRESS": "elsewhere:6379", "RAY_AUTH_TOKEN": "t", "OMP_NUM_THREADS": "3", "HOME": "/home/me"},
+        {"RAY_ADDRESS": "elsewhere:6379", "RAY_AUTH_TOKEN": "t", "OMP_NUM_THREADS": "3", "HOME": "/somewhere"},
         run_id="r1",
         redis_url="unix:///redis.sock",
         profile=Path("/p.yaml"),
