@@ -71,7 +71,7 @@ class PlannerConfig(Replicas):
     """The planner: how it is prompted, and its engine."""
 
     served_name: str = Field("llava-plus", description="The model's name in the API.")
-    dialect: Literal["json", "llava_plus_v0", "openai_tools"] = "json"
+    dialect: Literal["json", "llava_plus_v0"] = "json"
     engine: EngineConfig = Field(description="vLLM's settings; its model `embedded` is built at the first start.")
 
     @property

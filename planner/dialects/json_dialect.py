@@ -10,6 +10,7 @@ from pydantic_core import from_json
 
 from planner.conversation import AssistantTurn, Conversation, UserTurn
 from planner.dialects.base import ChatMessage
+from planner.dialects.tolerant import loads
 from planner.format import PlannerOutput, UnparsableOutput
 from planner.prompt import compact_json, observation_text, system_text
 from services.core.spec import SkillSpec
@@ -50,8 +51,11 @@ class JsonDialect:
         return compact_json(output.model_dump(mode="json"))
 
     def parse(self, text: str) -> PlannerOutput:
+        said = loads(text)
+        if not (isinstance(said, dict) and said.keys() & {"actions", "value"}):
+            raise UnparsableOutput('the reply must be an object with "thoughts", "actions" and "value"', text)
         try:
-            return PlannerOutput.model_validate_json(text)
+            return PlannerOutput.model_validate(said)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the reply"
