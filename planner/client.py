@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from planner.api import PlannerDelta, PlannerDone, PlannerUnavailable, PlanRequest, PromptTooLong
-from planner.conversation import Conversation, UserTurn
+from planner.conversation import Conversation, UserTurn, last_exchanges
 from planner.dialects.base import Dialect
 from planner.format import PlannerOutput, UnparsableOutput
 from planner.wire import EngineChunk, EngineRequest
@@ -56,10 +56,10 @@ class PlannerClient:
                     yield event
                 return
             except PromptTooLong:
-                shorter = without_oldest_exchange(conversation)
-                if shorter is None:
+                exchanges = sum(isinstance(turn, UserTurn) for turn in conversation)
+                if exchanges <= 1:
                     raise
-                conversation = shorter
+                conversation = last_exchanges(conversation, exchanges - 1)
 
     async def _attempt(
         self, request: PlanRequest, conversation: Conversation, context: CallContext
@@ -91,20 +91,13 @@ class PlannerClient:
         raise PlannerUnavailable("The planner's answer broke off. Try again.")
 
     def _parsed(self, text: str, cut: bool) -> PlannerOutput:
-        """The whole output; of an answer that `max_tokens` cut, as much as there is."""
+        """The whole output; of one that `max_tokens` cut, as much of the answer as there is."""
         try:
             return self._dialect.parse(text)
         except UnparsableOutput:
-            value = self._dialect.partial_value(text)
-            if not (cut and value):
+            if not cut:
                 raise
-            return PlannerOutput(value=value)
-
-
-def without_oldest_exchange(conversation: Conversation) -> Conversation | None:
-    """The conversation from its second question on; None when there is only one."""
-    starts = [index for index, turn in enumerate(conversation) if isinstance(turn, UserTurn)]
-    return conversation[starts[1] :] if len(starts) > 1 else None
+            return PlannerOutput(value=self._dialect.partial_value(text))
 
 
 def _as_exception(chunk: EngineChunk) -> Exception:

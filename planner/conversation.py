@@ -46,3 +46,21 @@ class ObservationTurn(_Frozen):
 
 Turn = Annotated[UserTurn | AssistantTurn | ObservationTurn, Field(discriminator="kind")]
 Conversation = tuple[Turn, ...]
+
+
+def last_exchanges(conversation: Conversation, count: int) -> Conversation:
+    """The last `count` questions (at least one) with everything that followed them.
+
+    When the first question that stays has no picture, it is given those of the last dropped one that
+    had some: a person goes on asking about the same picture for longer than a history is kept.
+    """
+    questions = [index for index, turn in enumerate(conversation) if isinstance(turn, UserTurn)]
+    if len(questions) <= count:
+        return conversation
+    start = questions[-count]
+    first = conversation[start]
+    assert isinstance(first, UserTurn)
+    if not first.images:
+        dropped = (turn.images for turn in reversed(conversation[:start]) if isinstance(turn, UserTurn) and turn.images)
+        first = first.model_copy(update={"images": next(dropped, ())})
+    return (first, *conversation[start + 1 :])

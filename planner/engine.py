@@ -25,6 +25,11 @@ from services.core.images import ImageReader
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import AsyncEngineArgs
 
+REFUSED = EngineChunk(
+    error="prompt_refused",
+    message="The planner cannot take this conversation: it is too long, or has too many pictures.",
+)
+
 
 class EngineConfig(BaseModel):
     """What vLLM is started with."""
@@ -40,6 +45,9 @@ class EngineConfig(BaseModel):
     max_model_len: int = Field(2048, ge=256, description="Longest prompt and reply together, tokens.")
     max_num_seqs: int = Field(8, ge=1, description="Most calls decoded at the same time.")
     kv_cache_bytes: int | None = Field(None, description="Memory for the KV cache; vLLM's own choice when absent.")
+    reply_tokens_min: int = Field(
+        256, ge=1, description="Room that a prompt must leave for the reply (less if the call asks for less), tokens."
+    )
     images_per_prompt_max: int = Field(8, ge=1, description="Most pictures in one prompt.")
     tensor_parallel_size: int = Field(1, ge=1, description="GPUs that share one replica's weights.")
     enforce_eager: bool = Field(True, description="Skip graph capture and compilation: slower steps, quicker start.")
@@ -101,6 +109,10 @@ class PlannerServer:
                 async for output in outputs:
                     part = output.outputs[0]
                     prompt_tokens = len(output.prompt_token_ids or ()) or prompt_tokens
+                    reserved = min(request.max_tokens, self._config.reply_tokens_min)
+                    if prompt_tokens + reserved > self._config.max_model_len:
+                        yield REFUSED.to_wire()
+                        return
                     completion_tokens += len(part.token_ids)
                     finish_reason = part.finish_reason or finish_reason
                     if part.text:
@@ -108,7 +120,7 @@ class PlannerServer:
         except ValueError as error:
             # vLLM's own validation: the prompt is longer than max_model_len, or has too many pictures.
             self._log.warning("prompt_refused", request_id=request.request_id, reason=str(error))
-            yield EngineChunk(error="prompt_refused", message="The conversation is too long for the planner.").to_wire()
+            yield REFUSED.to_wire()
             return
         yield EngineChunk(
             final=True, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, finish_reason=finish_reason

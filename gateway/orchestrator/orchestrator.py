@@ -22,7 +22,7 @@ from gateway.orchestrator.turn import TurnState
 from gateway.ports import CallContext, Planner, SkillClient
 from gateway.settings import GatewaySettings
 from gateway.state.models import Session
-from planner.api import PlannerDelta, PlannerDone, PlanRequest
+from planner.api import PlannerDelta, PlannerDone, PlanRequest, PromptTooLong
 from planner.format import UnparsableOutput
 
 
@@ -76,6 +76,11 @@ class Orchestrator:
             except UnparsableOutput as error:
                 self._log.warning("planner_output_unparsable", request_id=context.request_id, reason=error.reason)
                 turn.misspoke(error, _ms_since(started))
+            except PromptTooLong:
+                if not turn.has_results:
+                    raise
+                self._log.warning("results_too_long_for_planner", request_id=context.request_id)
+                turn.outgrown()
             actions = turn.actions
             if not actions:
                 continue

@@ -34,7 +34,8 @@ class TurnState:
         self._context = context
         self._settings = settings
         self._started = time.time()
-        self._images = [*session.images, *(ref for ref in request.images if ref not in session.images)]
+        # In the order of last use: a picture that is sent again is the newest one.
+        self._images = [*(ref for ref in session.images if ref not in request.images), *request.images]
         self._calls = 0
         self._results: list[CallResult] = []
         history = trimmed_conversation(session.conversation, settings.history_turns_max)
@@ -86,6 +87,15 @@ class TurnState:
         """What the planner wrote cannot be read: the turn ends with what is known."""
         self.steps.append(StepRecord(thoughts="", actions=[], value=error.text, planner_ms=elapsed_ms))
         self.over = True
+
+    @property
+    def has_results(self) -> bool:
+        return bool(self._results)
+
+    def outgrown(self) -> None:
+        """The results are too long for the planner to read: the turn ends with them as they are."""
+        self.over = True
+        self.finish_reason = "length"
 
     def observed(self, results: Sequence[CallResult], elapsed_ms: float) -> None:
         self._calls += len(results)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -105,16 +106,23 @@ class AppStatus:
     def __init__(self, max_age_s: float = STATUS_MAX_AGE_S) -> None:
         self._max_age_s = max_age_s
         self._asked = float("-inf")
-        self._ready: frozenset[str] = frozenset()
-        self._lock = asyncio.Lock()
+        self._asking: asyncio.Task[frozenset[str]] | None = None
+        # A thread of its own: a controller that hangs holds this one, and nobody else's.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="serve-status")
 
     async def ready(self) -> frozenset[str]:
         """Names of the applications that are running with at least one healthy replica."""
-        async with self._lock:
-            if time.monotonic() - self._asked > self._max_age_s:
-                self._ready = await asyncio.to_thread(_running_apps)
-                self._asked = time.monotonic()
-            return self._ready
+        asking = self._asking
+        if asking is None or (asking.done() and time.monotonic() - self._asked > self._max_age_s):
+            asking = self._asking = asyncio.create_task(self._ask())
+        # Callers that give up leave the question to those that come after them.
+        return await asyncio.shield(asking)
+
+    async def _ask(self) -> frozenset[str]:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, _running_apps)
+        finally:
+            self._asked = time.monotonic()
 
 
 def _running_apps() -> frozenset[str]:

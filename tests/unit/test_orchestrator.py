@@ -12,7 +12,7 @@ from gateway.orchestrator.orchestrator import Orchestrator
 from gateway.ports import SkillOutcome
 from gateway.settings import GatewaySettings
 from gateway.state.models import Session
-from planner.api import PlannerDelta, PlannerDone, PlannerUnavailable, PlanRequest
+from planner.api import PlannerDelta, PlannerDone, PlannerUnavailable, PlanRequest, PromptTooLong
 from planner.conversation import ObservationTurn, UserTurn
 from planner.format import Action, PlannerOutput, UnparsableOutput
 from services.core.context import CallContext
@@ -147,7 +147,10 @@ async def test_a_skill_gets_the_newest_picture_of_the_message_else_of_the_sessio
     await run(ScriptedPlanner(*script), skills, images=(OLDER, PICTURE))
     session = Session(id="s", owner="me", created=0.0, images=[PICTURE, OLDER])
     await run(ScriptedPlanner(*script), skills, images=(), session=session)
-    assert [images[Symbol.IMAGE] for images in skills.images] == [PICTURE, OLDER]
+    both = Session(id="s", owner="me", created=0.0, images=[OLDER, PICTURE])
+    _, again = await run(ScriptedPlanner(*script), skills, images=(OLDER,), session=both)
+    assert [images[Symbol.IMAGE] for images in skills.images] == [PICTURE, OLDER, OLDER]
+    assert again.session.images == [PICTURE, OLDER]
 
 
 @pytest.mark.parametrize(
@@ -235,3 +238,15 @@ async def test_the_planner_sees_only_the_last_turns_and_the_session_keeps_all() 
 async def test_a_planner_that_is_away_is_an_error_of_the_turn() -> None:
     with pytest.raises(PlannerUnavailable):
         await run(ScriptedPlanner(PlannerUnavailable("away")))
+
+
+async def test_results_too_long_for_the_planner_are_given_as_they_are() -> None:
+    script = act(("echo", {"text": "a whole page"})), PromptTooLong("too long")
+    _, finished = await run(ScriptedPlanner(*script))
+    assert "a whole page" in finished.answer
+    assert finished.finish_reason == "length"
+
+
+async def test_a_question_that_is_too_long_by_itself_is_an_error_of_the_turn() -> None:
+    with pytest.raises(PromptTooLong):
+        await run(ScriptedPlanner(PromptTooLong("too long")))
