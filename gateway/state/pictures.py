@@ -64,6 +64,8 @@ def verify(data: bytes, *, bytes_max: int, pixels_max: int) -> VerifiedPicture:
             data = _as_png(picture)
     except _DAMAGE as error:
         raise BadImage("The picture is damaged or cut short: its pixels cannot be read.") from error
+    if len(data) > bytes_max:
+        raise BadImage(f"The picture is kept as PNG and then has {len(data)} bytes; at most {bytes_max} are taken.")
     width, height = picture.size
     return VerifiedPicture(data, KEPT.get(image_format, "image/png"), ImageSize(width=width, height=height))
 

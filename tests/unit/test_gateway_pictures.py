@@ -31,6 +31,18 @@ def test_other_formats_are_kept_as_png(image_format: str) -> None:
     assert found.data == check(picture(image_format)).data, "the same picture gives the same handle"
 
 
+@pytest.mark.parametrize("image_format", ["GIF", "BMP", "TIFF"])
+def test_a_picture_that_is_too_large_once_it_is_png_is_refused(image_format: str) -> None:
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 64), 80).save(buffer, image_format)
+    data = buffer.getvalue()
+    kept = len(check(data).data)
+    assert len(data) < kept
+    assert len(check(data, bytes_max=kept).data) == kept
+    with pytest.raises(BadImage, match=f"kept as PNG and then has {kept} bytes; at most {kept - 1} are taken"):
+        check(data, bytes_max=kept - 1)
+
+
 def test_the_size_is_the_one_after_exif_rotation() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
