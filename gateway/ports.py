@@ -108,7 +108,9 @@ class ImageStore(Protocol):
 class SessionStore(Protocol):
     """Conversations with a time to live."""
 
-    async def create(self, *, owner: str) -> Session: ...
+    async def create(self, *, owner: str) -> Session:
+        """A new session with an id of its own; it is not stored before `save`."""
+        ...
 
     async def get(self, session_id: str, *, owner: str) -> Session:
         """Raises `SessionNotFound` for unknown, expired and other owners' sessions alike."""

@@ -190,12 +190,12 @@ class FakeSessions:
 
     def __init__(self) -> None:
         self.kept: dict[str, Session] = {}
+        self.created = 0
         self.available = True
 
     async def create(self, *, owner: str) -> Session:
-        session = Session(id=f"sess_{len(self.kept):032x}", owner=owner, created=time.time())
-        await self.save(session)
-        return session
+        self.created += 1
+        return Session(id=f"sess_{self.created:032x}", owner=owner, created=time.time())
 
     async def get(self, session_id: str, *, owner: str) -> Session:
         if session_id not in self.kept:

@@ -31,8 +31,8 @@ async def turn_input(body: ChatRequest, parts: GatewayParts, owner: str) -> Turn
     """Check the request, store its pictures, find or start its session.
 
     With `session_id` only the last message is taken. Without it the earlier messages become the
-    history of a new session; system messages are put in front of the first user message, since
-    the planner's own system text is fixed by its training.
+    history of a new session, which is stored when its turn has finished; system messages are put in
+    front of the first question that the planner sees, since its own system text is fixed by its training.
 
     Raises:
         InvalidRequest, BadImage, ImageNotFound, SessionNotFound.
@@ -42,12 +42,14 @@ async def turn_input(body: ChatRequest, parts: GatewayParts, owner: str) -> Turn
     session = await parts.sessions.get(body.session_id, owner=owner) if body.session_id else None
     messages = body.messages
     if session is None:
-        *history, question = await _turns(_with_instructions(messages), parts.images, owner)
+        spoken = [(index, message) for index, message in enumerate(messages) if message.role in ("user", "assistant")]
+        *history, last = await _turns(spoken, parts.images, owner)
         conversation = trimmed_conversation(tuple(history), parts.settings.history_turns_max)
+        *earlier, question = _with_instructions((*conversation, last), messages)
         session = await parts.sessions.create(owner=owner)
-        session = session.model_copy(update={"conversation": conversation, "images": _pictures_of(conversation)})
+        session = session.model_copy(update={"conversation": tuple(earlier), "images": _pictures_of(earlier)})
     else:
-        (question,) = await _turns([(len(messages) - 1, messages[-1], "")], parts.images, owner)
+        (question,) = await _turns([(len(messages) - 1, messages[-1])], parts.images, owner)
         await _renew(session.images[-parts.settings.images_per_message_max :], parts.images, owner)
     assert isinstance(question, UserTurn)
     return TurnInput(
@@ -97,18 +99,21 @@ def _check_messages(messages: Sequence[Message], settings: GatewaySettings) -> N
         raise InvalidRequest(f"{where}: the message has no text; ask a question.", param=f"{where}.content")
 
 
-def _with_instructions(messages: Sequence[Message]) -> list[tuple[int, Message, str]]:
-    """Position, message and text to put in front of it, without the system messages themselves."""
+def _with_instructions(conversation: Conversation, messages: Sequence[Message]) -> Conversation:
+    """The conversation with the texts of the system messages in front of its first question."""
     instructions = [message.text for message in messages if message.role in ("system", "developer")]
-    spoken = [(index, message) for index, message in enumerate(messages) if message.role in ("user", "assistant")]
-    first = next(index for index, message in spoken if message.role == "user")
-    prefix = "\n\n".join([*instructions, ""]) if instructions else ""
-    return [(index, message, prefix if index == first else "") for index, message in spoken]
+    if not instructions:
+        return conversation
+    for index, turn in enumerate(conversation):
+        if isinstance(turn, UserTurn):
+            first = turn.model_copy(update={"text": "\n\n".join([*instructions, turn.text])})
+            return (*conversation[:index], first, *conversation[index + 1 :])
+    return conversation
 
 
-async def _turns(numbered: Sequence[tuple[int, Message, str]], images: ImageStore, owner: str) -> list[Turn]:
+async def _turns(numbered: Sequence[tuple[int, Message]], images: ImageStore, owner: str) -> list[Turn]:
     turns: list[Turn] = []
-    for index, message, prefix in numbered:
+    for index, message in numbered:
         if message.role == "assistant":
             turns.append(AssistantTurn(output=PlannerOutput(value=message.text)))
             continue
@@ -117,11 +122,11 @@ async def _turns(numbered: Sequence[tuple[int, Message, str]], images: ImageStor
             for part, url in message.picture_urls
         ]
         handles = dict.fromkeys(info.id for info in infos)
-        turns.append(UserTurn(text=prefix + message.text, images=tuple(handles)))
+        turns.append(UserTurn(text=message.text, images=tuple(handles)))
     return turns
 
 
-def _pictures_of(conversation: Conversation) -> list[str]:
+def _pictures_of(conversation: Sequence[Turn]) -> list[str]:
     users = (turn for turn in conversation if isinstance(turn, UserTurn))
     return list(dict.fromkeys(handle for turn in users for handle in turn.images))
 

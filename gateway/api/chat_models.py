@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from gateway.state.models import StepRecord
+
+
+def _utf8(text: str) -> str:
+    """JSON may hold half a surrogate pair, which can be neither stored nor passed on."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the text has half a surrogate pair, which is not valid Unicode") from None
+    return text
+
+
+Utf8 = Annotated[str, AfterValidator(_utf8)]
 
 
 class TextPart(BaseModel):
     """A piece of text."""
 
     type: Literal["text"]
-    text: str
+    text: Utf8
 
 
 class ImageUrl(BaseModel):
@@ -86,7 +98,7 @@ class ChatRequest(BaseModel):
     functions: Any = Field(None, description="Not supported.")
     response_format: Any = Field(None, description='Only {"type": "text"}.')
     logprobs: bool | None = Field(None, description="Not supported.")
-    session_id: str | None = Field(None, description="Continue this conversation: only the last message is taken.")
+    session_id: Utf8 | None = Field(None, description="Continue this conversation: only the last message is taken.")
     debug: bool = Field(False, description="Return the steps too: thoughts, actions, results, timings.")
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
+from pydantic_core import PydanticSerializationError
 
 from gateway.api.pictures import picture
+from gateway.disconnect import ClientGone, cancelled_when_client_leaves
 from gateway.parts import call_context, metrics_of, parts_of
 from gateway.responses import FastJson
 from services.core.errors import SkillError
@@ -22,6 +24,15 @@ PictureReference = Field(description="Handle (`img_...`) or data: URL (base64) o
 
 class ToolRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+    @field_validator("arguments", check_fields=False)
+    @classmethod
+    def _utf8(cls, arguments: BaseModel) -> BaseModel:
+        try:
+            arguments.model_dump_json()
+        except (PydanticSerializationError, UnicodeError):
+            raise ValueError("a text has half a surrogate pair, which is not valid Unicode") from None
+        return arguments
 
 
 class Timing(BaseModel):
@@ -114,8 +125,12 @@ async def _call(spec: SkillSpec, body: Any, request: Request) -> Response:
     args = body.arguments.model_dump(mode="json", exclude_unset=True)
     outcome = "failed"
     try:
-        found = await parts.skills.call(spec.name, args, handles, context)
+        async with cancelled_when_client_leaves(request.receive):
+            found = await parts.skills.call(spec.name, args, handles, context)
         outcome = "ok"
+    except ClientGone:
+        outcome = "cancelled"
+        raise
     except SkillError as error:
         outcome = error.kind
         raise

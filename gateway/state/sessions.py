@@ -34,10 +34,8 @@ class RedisSessionStore:
         self._settings = settings
 
     async def create(self, *, owner: str) -> Session:
-        """A new, stored session. Its id is random: nobody can guess another's."""
-        session = Session(id=f"sess_{secrets.token_hex(16)}", owner=owner, created=time.time())
-        await self.save(session)
-        return session
+        """A new session, not stored yet. Its id is random: nobody can guess another's."""
+        return Session(id=f"sess_{secrets.token_hex(16)}", owner=owner, created=time.time())
 
     async def get(self, session_id: str, *, owner: str) -> Session:
         stored = None

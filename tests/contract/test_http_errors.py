@@ -99,6 +99,13 @@ BAD_INPUTS = [
         "/v1/chat/completions",
         raw=rb'{"messages": [{"role": "user", "content": [{"type": "\ud800"}]}]}',
     ),
+    Bad(
+        "chat: text with half a surrogate pair",
+        422,
+        "invalid_request",
+        "/v1/chat/completions",
+        raw=rb'{"messages": [{"role": "user", "content": "x \ud800"}]}',
+    ),
     chat("no messages", "invalid_request", messages=[]),
     chat("an empty message", "invalid_request", 400, messages=[question("")]),
     chat("a blank message", "invalid_request", 400, messages=[{"role": "user", "content": " \n"}]),

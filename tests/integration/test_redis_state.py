@@ -135,8 +135,16 @@ async def test_a_session_keeps_its_latest_turns(sessions: RedisSessionStore) -> 
     assert [turn.text for turn in kept if isinstance(turn, UserTurn)] == ["3", "4"]
 
 
+async def test_a_new_session_is_not_stored_before_it_is_saved(sessions: RedisSessionStore, redis: Redis) -> None:
+    session = await sessions.create(owner="me")
+    assert await redis.keys("*") == []
+    await sessions.save(session)
+    assert await sessions.get(session.id, owner="me") == session
+
+
 async def test_using_a_session_renews_its_time_to_live(sessions: RedisSessionStore, redis: Redis) -> None:
     session = await sessions.create(owner="me")
+    await sessions.save(session)
     await redis.expire(f"session:{session.id}", 100)
     await sessions.get(session.id, owner="me")
     assert await redis.ttl(f"session:{session.id}") > DAY_S - 60
@@ -144,6 +152,7 @@ async def test_using_a_session_renews_its_time_to_live(sessions: RedisSessionSto
 
 async def test_sessions_of_others_and_of_nobody_are_not_found(sessions: RedisSessionStore, redis: Redis) -> None:
     session = await sessions.create(owner="me")
+    await sessions.save(session)
     await redis.set("session:sess_" + "1" * 32, b"{}")
     for session_id, owner in [(session.id, "you"), ("sess_" + "0" * 32, "me"), ("sess_" + "1" * 32, "me"), ("*", "me")]:
         with pytest.raises(SessionNotFound):
@@ -195,4 +204,4 @@ async def test_without_redis_a_request_is_a_503_and_the_gateway_is_not_ready() -
 async def test_a_store_without_redis_says_so_in_the_gateways_words() -> None:
     async with Redis.from_url("redis://127.0.0.1:1/0") as redis:
         with pytest.raises(StateUnavailable):
-            await RedisSessionStore(redis, GatewaySettings()).create(owner="me")
+            await RedisSessionStore(redis, GatewaySettings()).get("sess_" + "0" * 32, owner="me")

@@ -27,7 +27,9 @@ def client_of(parts: GatewayParts) -> httpx.AsyncClient:
 
 async def chat(parts: GatewayParts, *messages: dict[str, Any], **fields: Any) -> httpx.Response:
     async with client_of(parts) as client:
-        return await client.post("/v1/chat/completions", json={"messages": list(messages), **fields})
+        body = json.dumps({"messages": list(messages), **fields})
+        headers = {"Content-Type": "application/json"}
+        return await client.post("/v1/chat/completions", content=body, headers=headers)
 
 
 def events_of(response: httpx.Response) -> list[Any]:
@@ -90,6 +92,21 @@ async def test_a_single_message_has_the_system_text_in_front() -> None:
     assert turns.asked[0][0].text == "Be brief.\n\nWhat?"
 
 
+@pytest.mark.parametrize("earlier", [1, 2, 3, 5])
+async def test_the_system_text_stays_in_front_however_long_the_conversation(earlier: int) -> None:
+    turns = ScriptedTurns()
+    exchanges = [
+        message for n in range(earlier) for message in (question(f"Q{n}"), {"role": "assistant", "content": f"A{n}"})
+    ]
+    parts = fake_parts(turns, settings=GatewaySettings(history_turns_max=2))
+    await chat(parts, {"role": "system", "content": "Be brief."}, *exchanges, question("Now"))
+    request, session, _ = turns.asked[0]
+    asked = [turn.text for turn in session.conversation if isinstance(turn, UserTurn)]
+    first, *others = [f"Q{n}" for n in range(earlier)][-2:]
+    assert asked == [f"Be brief.\n\n{first}", *others]
+    assert request.text == "Now"
+
+
 async def test_only_the_last_message_is_taken_in_a_session() -> None:
     turns, sessions = ScriptedTurns(), FakeSessions()
     sessions.kept[EARLIER_ID] = Session(
@@ -111,6 +128,15 @@ async def test_the_session_is_stored_when_the_turn_has_finished() -> None:
     response = await chat(fake_parts(sessions=sessions, images=images), question("What?", PICTURE))
     assert list(sessions.kept) == [response.json()["session_id"]]
     assert list(images.kept) == response.json()["images"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("said_before_failing", [[], ["Hel"]])
+async def test_a_first_turn_that_fails_leaves_no_session_behind(stream: bool, said_before_failing: list[str]) -> None:
+    sessions, turns = FakeSessions(), ScriptedTurns([*said_before_failing, PlannerUnavailable("gone")])
+    await chat(fake_parts(turns, sessions=sessions), question("Hi"), stream=stream)
+    assert len(turns.asked) == 1
+    assert sessions.kept == {}
 
 
 async def test_a_stream_has_role_text_finish_reason_and_done() -> None:
@@ -207,8 +233,7 @@ async def test_a_client_that_leaves_cancels_its_turn(stream: bool, said_before_l
         await app(scope, receive, send)
         await closed.wait()
     assert b"[DONE]" not in b"".join(message.get("body", b"") for message in sent)
-    (session,) = sessions.kept.values()
-    assert session.turns == []
+    assert sessions.kept == {}
     async with client_of(parts) as client:
         assert (await client.get("/healthz")).status_code == 200
     metrics = app.state.metrics.registry
@@ -243,6 +268,24 @@ async def test_what_is_not_taken_is_a_400_that_names_the_field(
     response = await chat(fake_parts(settings=settings), *messages, **fields)
     assert response.status_code == 400
     assert response.json()["error"]["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("messages", "fields", "param"),
+    [
+        ([{"role": "user", "content": "x \ud800"}], {}, "messages.0.content.0.text.text"),
+        ([question("Hi"), question("x \udfff")], {}, "messages.1.content.0.text.text"),
+        ([question("Hi")], {"session_id": "\ud800"}, "session_id"),
+    ],
+)
+async def test_half_a_surrogate_pair_is_a_422_that_names_the_field(
+    messages: list[dict[str, Any]], fields: dict[str, Any], param: str
+) -> None:
+    turns = ScriptedTurns()
+    response = await chat(fake_parts(turns), *messages, **fields)
+    assert response.status_code == 422
+    assert response.json()["error"]["param"] == param
+    assert turns.asked == []
 
 
 async def test_fields_that_do_not_matter_are_accepted() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import httpx
@@ -9,6 +11,8 @@ from fastapi import FastAPI
 from gateway_fakes import FakeSkills, data_url, fake_parts, picture
 
 from gateway.app import create_app
+from gateway.ports import SkillOutcome
+from services.core.context import CallContext
 from services.core.errors import SkillOverloaded, SkillUnavailable
 from services.core.spec import Symbol
 
@@ -105,12 +109,14 @@ async def test_every_kind_of_picture_that_a_tool_consumes_has_its_own_field(
         ("painter+mask", {"image": "IMAGE", "mask": "IMAGE"}, "arguments"),
         ("painter+mask", {"image": "IMAGE", "mask": "IMAGE", "arguments": {}}, "arguments.prompt"),
         ("painter+mask", {"image": "IMAGE", "mask": "IMAGE", "arguments": {"prompt": 1}}, "arguments.prompt"),
+        ("reader", {"image": "IMAGE", "arguments": {"languages": ["x \ud800"]}}, "arguments"),
     ],
 )
 async def test_a_wrong_call_is_a_422_that_names_the_field(
     client: httpx.AsyncClient, skills: FakeSkills, tool: str, body: dict[str, Any], param: str
 ) -> None:
-    response = await client.post(f"/v1/tools/{tool}", json=body)
+    headers = {"Content-Type": "application/json"}
+    response = await client.post(f"/v1/tools/{tool}", content=json.dumps(body), headers=headers)
     assert response.status_code == 422
     assert response.json()["error"]["param"] == param
     assert skills.calls == []
@@ -148,6 +154,49 @@ async def test_calls_are_counted_by_tool_and_outcome(
     for outcome in ("ok", "skill_overloaded"):
         labels = {"skill": "reader", "outcome": outcome}
         assert app.state.metrics.registry.get_sample_value("llava_plus_skill_calls_total", labels) == 1
+
+
+async def test_a_client_that_leaves_cancels_its_call() -> None:
+    called, cancelled = asyncio.Event(), asyncio.Event()
+
+    class HangingSkills(FakeSkills):
+        async def call(
+            self, skill: str, args: Mapping[str, Any], images: Mapping[Symbol, str], context: CallContext
+        ) -> SkillOutcome:
+            called.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+            raise AssertionError
+
+    to_app = [{"type": "http.request", "body": json.dumps({"image": data_url(picture())}).encode()}]
+
+    async def receive() -> Any:
+        if to_app:
+            return to_app.pop()
+        await called.wait()
+        return {"type": "http.disconnect"}
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/tools/reader",
+        "headers": [(b"content-type", b"application/json")],
+        "query_string": b"",
+    }
+    app = create_app(fake_parts(skills=HangingSkills()))
+    async with asyncio.timeout(5):
+        await app(scope, receive, send)
+        await cancelled.wait()
+    assert sent == []
+    labels = {"skill": "reader", "outcome": "cancelled"}
+    assert app.state.metrics.registry.get_sample_value("llava_plus_skill_calls_total", labels) == 1
 
 
 async def test_a_stored_picture_can_be_fetched_and_is_never_run_as_a_page(client: httpx.AsyncClient) -> None:
