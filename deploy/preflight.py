@@ -7,25 +7,39 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
+from pydantic import ValidationError
 
 from deploy.errors import UsageError
 from deploy.processes import port_owner
 from deploy.profile import Profile
+from gateway.settings import GatewaySettings
 
 GIB = 2**30
 PYTHON_MIN = (3, 11)
 CGROUP = Path("/sys/fs/cgroup")
+_PREFIX = "LLAVA_PLUS_"
 
 
 def check_python(version: tuple[int, ...] = sys.version_info[:2]) -> None:
     if version < PYTHON_MIN:
         found, needed = (".".join(map(str, one)) for one in (version, PYTHON_MIN))
         raise UsageError(f"Python {needed} or newer is needed, this is {found}: make PYTHON=/path/to/python{needed} up")
+
+
+def check_gateway_settings(extra: Mapping[str, str]) -> None:
+    """Read the gateway's settings as it will: from the environment, and `extra`, which wins."""
+    ours = {name[len(_PREFIX) :].lower(): value for name, value in extra.items() if name.upper().startswith(_PREFIX)}
+    try:
+        GatewaySettings.model_validate(ours)
+    except ValidationError as error:
+        first = error.errors()[0]
+        variable = f"{_PREFIX}{first['loc'][0]}".upper()
+        raise UsageError(f"{variable}={first['input']}: {first['msg']}.") from None
 
 
 def check_packages(modules: Iterable[str]) -> None:
@@ -74,10 +88,19 @@ def memory_available() -> int:
     available = psutil.virtual_memory().available
     try:
         limit = (CGROUP / "memory.max").read_text().strip()
-        used = int((CGROUP / "memory.current").read_text())
+        used = int((CGROUP / "memory.current").read_text()) - _page_cache()
     except (OSError, ValueError):
         return available
-    return available if limit == "max" else min(available, int(limit) - used)
+    return available if limit == "max" else min(available, int(limit) - max(used, 0))
+
+
+def _page_cache() -> int:
+    """Bytes of files that the control group is charged for and that the kernel drops when memory is short."""
+    try:
+        counts = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        return sum(int(counts.get(name, 0)) for name in ("inactive_file", "active_file"))
+    except (OSError, ValueError):
+        return 0
 
 
 def check_all(profile: Profile, *, host: str, port: int, folders: Iterable[Path], own_redis: bool) -> None:
@@ -90,6 +113,7 @@ def check_all(profile: Profile, *, host: str, port: int, folders: Iterable[Path]
         UsageError: the first thing found; one line that says what to do.
     """
     check_python()
+    check_gateway_settings(profile.environment)
     check_port(host, port)
     check_memory(profile.requirements.memory_free_bytes_min)
     check_disk(profile.requirements.disk_free_bytes_min, [*folders, Path(tempfile.gettempdir())])

@@ -17,7 +17,7 @@ from deploy.errors import UsageError
 from planner.engine import EngineConfig
 from services.core.errors import UnknownSkill
 from services.core.loading import load_skill
-from services.core.registry import Registry, discover
+from services.core.registry import DuplicateSkill, Registry, discover
 from services.core.server import SkillConfig
 
 PROFILES = Path(__file__).parent / "profiles"
@@ -135,9 +135,13 @@ class Profile(_Section):
         """Compare with the installed skills.
 
         Raises:
-            UsageError: a skill is not registered (the message lists those that are), or its class is not one.
+            UsageError: a skill is not registered (the message lists those that are), or its class is not one, or
+                the installed skills cannot be listed at all.
         """
-        registry = discover()
+        try:
+            registry = discover()
+        except (AttributeError, DuplicateSkill, ImportError, TypeError, ValueError) as error:
+            raise UsageError(f"The installed skills cannot be listed: {' '.join(str(error).split())}") from None
         for application in self.applications:
             for name, config in application.skills.items():
                 try:

@@ -68,3 +68,31 @@ def test_missing_packages_are_listed_with_the_command_that_installs_them() -> No
 def test_an_old_python_is_refused_with_the_way_to_name_another() -> None:
     with pytest.raises(UsageError, match=r"3\.11 or newer is needed, this is 3\.10"):
         preflight.check_python((3, 10))
+
+
+def test_page_cache_that_the_kernel_would_drop_counts_as_free_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("900\n")
+    (tmp_path / "memory.stat").write_text("anon 350\nfile 550\ninactive_file 300\nactive_file 200\n")
+    monkeypatch.setattr(preflight, "CGROUP", tmp_path)
+
+    assert preflight.memory_available() == 600
+
+
+def test_a_bad_value_for_the_gateway_is_one_line_that_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLAVA_PLUS_TURN_DEADLINE_S", "soon")
+
+    with pytest.raises(UsageError, match=r"\ALLAVA_PLUS_TURN_DEADLINE_S=soon: [^\n]*\Z") as raised:
+        preflight.check_gateway_settings({})
+
+    assert raised.value.exit_status == 2
+
+
+def test_the_profiles_own_variables_count_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLAVA_PLUS_MESSAGES_MAX", "many")
+    preflight.check_gateway_settings({"LLAVA_PLUS_MESSAGES_MAX": "9", "OTHER": "x"})
+
+    with pytest.raises(UsageError, match="LLAVA_PLUS_MESSAGES_MAX=few"):
+        preflight.check_gateway_settings({"LLAVA_PLUS_MESSAGES_MAX": "few"})

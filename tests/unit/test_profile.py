@@ -4,6 +4,7 @@ import pytest
 
 from deploy.errors import UsageError
 from deploy.profile import PROFILES, load_profile
+from services.core.registry import DuplicateSkill
 
 NOOP = """
 applications:
@@ -87,3 +88,18 @@ def test_an_alias_is_refused_with_the_name_to_write(tmp_path: Path) -> None:
 def test_an_unknown_profile_is_said_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="embedded"):
         load_profile("embeded")
+
+
+@pytest.mark.parametrize("error", [DuplicateSkill("taken\ntwice"), TypeError("no docstring"), ImportError("no cv2")])
+def test_installed_skills_that_cannot_be_listed_are_one_line_with_the_cause(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def discover() -> None:
+        raise error
+
+    monkeypatch.setattr("deploy.profile.discover", discover)
+
+    with pytest.raises(UsageError, match=" ".join(str(error).split())) as raised:
+        load_profile(write(tmp_path, NOOP)).check_skills()
+
+    assert "\n" not in str(raised.value)
