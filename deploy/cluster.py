@@ -15,6 +15,7 @@ import re
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ from deploy.profile import PLANNER_APPLICATION, Profile
 
 POLL_LOADING_S = 0.25
 POLL_READY_S = 2.0
+SILENCE_S_MAX = 30.0
 
 _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*: \S")
 
@@ -127,6 +129,8 @@ def _start(config: ClusterConfig, say: Callable[[Event], None]) -> None:
 
 def _run(config: ClusterConfig, commands: queue.Queue[Command], say: Callable[[Event], None]) -> None:
     from ray import serve
+    from ray.exceptions import RayError
+    from ray.serve.exceptions import RayServeException
 
     from deploy.build import build_planner_app, build_skill_app
 
@@ -137,8 +141,21 @@ def _run(config: ClusterConfig, commands: queue.Queue[Command], say: Callable[[E
     _deploy(targets)
     hosted = {application.name: ", ".join(application.skills) for application in profile.applications}
     known: dict[str, Event] = {}
+    silent_since: float | None = None
     while True:
-        for name, status in serve.status().applications.items():
+        try:
+            applications = serve.status().applications
+            silent_since = None
+        except (RayError, RayServeException) as error:
+            # Serve's controller is restarted when it dies; the replicas answer meanwhile.
+            traceback.print_exc()
+            applications = {}
+            silent_since = silent_since or time.monotonic()
+            if time.monotonic() - silent_since >= SILENCE_S_MAX:
+                reason = f"no answer for {SILENCE_S_MAX:.0f} s: {_last_line(str(error))}"
+                say(Event(about="serve", state="failed", detail=reason))
+                return
+        for name, status in applications.items():
             event = _event(name, status, hosted.get(name, "the model"))
             if known.get(name) != event:
                 known[name] = event

@@ -77,6 +77,10 @@ class StateDir:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root.chmod(0o700)
 
+    def ray_logs(self, run_dir: Path) -> Path:
+        """Where Ray's own logs of a run are found once it has stopped."""
+        return run_dir if run_dir.parent == self.root else self.logs / "ray"
+
     def rotate_logs(self) -> None:
         """Begin new logs; those of the run before stay as `NAME.log.1`. The caller holds the lock."""
         for log in self.logs.glob("*.log"):
@@ -133,11 +137,20 @@ class StateDir:
         return self.write(replace(state, **changes))  # type: ignore[arg-type]
 
     def forget(self) -> None:
-        """Drop the run, and its folder of sockets where that is not inside this one."""
+        """Drop the run, and its folder of sockets where that is not inside this one; Ray's logs of it are kept."""
         run = self.read()
         if run is not None and run.run_dir and Path(run.run_dir).parent != self.root:
+            self._keep_ray_logs(Path(run.run_dir))
             shutil.rmtree(run.run_dir, ignore_errors=True)
         (self.root / "state.json").unlink(missing_ok=True)
+
+    def _keep_ray_logs(self, run_dir: Path) -> None:
+        """Copy them out of a folder that will be removed; they replace those of the run before."""
+        kept = self.ray_logs(run_dir)
+        shutil.rmtree(kept, ignore_errors=True)
+        for logs in run_dir.glob("session_2*/logs"):  # not session_latest, which is a link to one of them
+            with contextlib.suppress(OSError):  # a full disk must not keep a run from being dropped
+                shutil.copytree(logs, kept / logs.parent.name, symlinks=True)
 
 
 def write_private(path: Path, text: str) -> None:

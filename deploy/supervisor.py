@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deploy.children import Child
 from deploy.cluster import ClusterConfig, Command, Event
+from deploy.command import typed
 from deploy.environment import child_environment
 from deploy.errors import ComponentFailed
 from deploy.gateway_process import GatewayProcess
@@ -166,7 +167,8 @@ class Supervisor:
             if not self._stopping:
                 self._progress.set(title, event.state, event.detail)
             if event.state == "failed":
-                self._fail(ComponentFailed(f"{title} failed: {event.detail} (log: {cluster.log}, {self._run_dir})"))
+                logs = f"log: {cluster.log}, {self._state.ray_logs(self._run_dir)}"
+                self._fail(ComponentFailed(f"{title} failed: {event.detail} ({logs})"))
             if event.state == "ready" and event.about == "ray":
                 self._environment["RAY_ADDRESS"] = event.detail
                 self._ray_ready.set()
@@ -287,4 +289,4 @@ def things_to_try(address: str, profile: Profile) -> str:
      printf '{{"image": "data:image/jpeg;base64,%s"}}' "$(base64 -w0 photo.jpg)" |
        curl {address}/v1/tools/{skill} {json_type} -d @-
 
-Stop with Ctrl-C here, or `llava-plus down` anywhere."""
+Stop with Ctrl-C here, or `{typed("down")}` anywhere."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import time
 
 import psutil
@@ -12,9 +10,11 @@ import typer
 
 from deploy.processes import end_run, of_run
 from deploy.settings import DeploySettings
-from deploy.state_dir import StateDir
+from deploy.state_dir import RunState, StateDir
 
 _LOOK_EVERY_S = 0.1
+_STARTING = "llava-plus is just starting: try again in a second."
+_CLOCK_SLACK_S = 1.0
 
 
 def stop() -> int:
@@ -28,10 +28,13 @@ def stop() -> int:
     run = state.read()
     if state.locked():
         if run is None:
-            typer.echo("llava-plus is just starting: try again in a second.", err=True)
+            typer.echo(_STARTING, err=True)
             return 1
         typer.echo(f"Stopping llava-plus at {run.address} (process {run.pid}) ...")
-        os.kill(run.pid, signal.SIGTERM)
+        if not ask(run) and state.locked():
+            # The lock is another's, who has yet to write down itself.
+            typer.echo(_STARTING, err=True)
+            return 1
         until = time.monotonic() + settings.gateway_grace_s + 2 * settings.stop_grace_s + 2 * settings.kill_grace_s
         while state.locked():
             if time.monotonic() > until:
@@ -51,3 +54,21 @@ def stop() -> int:
     state.forget()
     typer.echo("Stopped; no process is left.")
     return 0
+
+
+def ask(run: RunState) -> bool:
+    """Send SIGTERM to a run's supervisor, never to a later process with its id.
+
+    The supervisor itself does not carry its run's mark, but it is older than the run that it wrote down.
+
+    Returns:
+        False when it is gone.
+    """
+    try:
+        process = psutil.Process(run.pid)
+        if process.create_time() > run.started + _CLOCK_SLACK_S:
+            return False
+        process.terminate()
+    except psutil.NoSuchProcess:
+        return False
+    return True

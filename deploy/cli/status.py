@@ -6,6 +6,7 @@ import time
 
 import typer
 
+from deploy.command import typed
 from deploy.processes import memory_of_run
 from deploy.settings import DeploySettings
 from deploy.state_dir import StateDir
@@ -24,7 +25,7 @@ def show() -> int:
     if not state.locked() or run is None:
         left = run is not None and memory_of_run(run.run_id)
         typer.echo(
-            "llava-plus was killed; `llava-plus down` ends what it left." if left else "llava-plus does not run."
+            f"llava-plus was killed; `{typed('down')}` ends what it left." if left else "llava-plus does not run."
         )
         return NOT_RUNNING
     memory = memory_of_run(run.run_id)

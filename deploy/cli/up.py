@@ -12,6 +12,7 @@ import time
 
 import typer
 
+from deploy.command import typed
 from deploy.errors import UsageError
 from deploy.preflight import check_all
 from deploy.processes import end_run, of_run
@@ -119,7 +120,7 @@ def _state_dir(settings: DeploySettings) -> StateDir:
 def _running_already(state: StateDir) -> UsageError:
     run = state.read()
     where = f" at {run.address} (process {run.pid}, {run.phase})" if run else ""
-    return UsageError(f"llava-plus runs already{where}: stop it with `llava-plus down`.")
+    return UsageError(f"llava-plus runs already{where}: stop it with `{typed('down')}`.")
 
 
 def _check_redis(url: str, timeout_s: float) -> None:

@@ -1,7 +1,10 @@
 import asyncio
 import os
+import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -9,7 +12,10 @@ import psutil
 import pytest
 
 from deploy.children import Child
+from deploy.cli.down import ask
+from deploy.model_builder import sweep
 from deploy.processes import RUN_ID, end_run, memory_of_run, of_run, tail
+from deploy.state_dir import RunState
 
 SLEEPS = "import sys, time; print('up', flush=True); time.sleep(60)"
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEPS
@@ -144,3 +150,51 @@ async def _first(child: Child):  # type: ignore[no-untyped-def]
     async for line in child.lines():
         yield line
         return
+
+
+def test_down_signals_the_supervisor_but_never_a_later_process_with_its_id(run_id: str) -> None:
+    process = started(SLEEPS, run_id)
+    run = RunState(pid=process.pid, run_id=run_id, address="", profile="", started=time.time())
+
+    assert not ask(replace(run, started=run.started - 3600))
+    assert process.poll() is None
+    assert ask(run)
+    assert process.wait(5) == -signal.SIGTERM
+    assert not ask(run)
+
+
+def test_a_build_that_is_called_off_removes_its_folder(tmp_path: Path) -> None:
+    code = f"""
+import sys, time
+import planner.model
+def build_embedded(target, **_):
+    (target / "part").write_text("x")
+    print("building", file=sys.stderr, flush=True)
+    time.sleep(60)
+planner.model.build_embedded = build_embedded
+sys.argv = ["model_builder", {str(tmp_path)!r}]
+from deploy.model_builder import main
+main()
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line == b"building\n":
+            break
+    assert list(tmp_path.glob(".planner-*/part"))
+
+    process.terminate()
+
+    assert process.wait(10) == 128 + signal.SIGTERM
+    process.stderr.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_builds_untouched_for_an_hour_are_swept(tmp_path: Path) -> None:
+    for name, age_s in ((".planner-old", 3700), (".planner-new", 60), ("planner-built", 9999)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+
+    sweep(tmp_path)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".planner-new", "planner-built"]

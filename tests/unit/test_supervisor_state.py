@@ -87,3 +87,20 @@ def test_logs_of_the_run_before_are_kept_once(state: StateDir) -> None:
     state.rotate_logs()
 
     assert sorted(path.name for path in state.logs.iterdir()) == ["gateway.log.1", "up.log"]
+
+
+def test_rays_logs_outlive_a_temporary_folder_and_replace_those_of_the_run_before(
+    state: StateDir, tmp_path: Path
+) -> None:
+    for number in (1, 2):
+        folder = tmp_path / f"short{number}"
+        (folder / f"session_2026_{number}" / "logs").mkdir(parents=True)
+        (folder / f"session_2026_{number}" / "logs" / "worker.err").write_text("why")
+        (folder / "session_latest").symlink_to(folder / f"session_2026_{number}")
+        state.write(replace(RUN, run_dir=str(folder)))
+        state.forget()
+        assert not folder.exists()
+
+    kept = state.ray_logs(folder)
+    assert [str(path.relative_to(kept)) for path in kept.rglob("*.err")] == ["session_2026_2/worker.err"]
+    assert state.ray_logs(state.root / "run") == state.root / "run"

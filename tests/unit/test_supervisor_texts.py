@@ -1,14 +1,20 @@
 import json
 import os
+import queue
 import re
+from collections.abc import Iterator
+from itertools import chain, repeat
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ray.serve.exceptions import RayServeException
 
+from deploy import cluster
 from deploy.cluster import _event, _last_line
+from deploy.command import typed
 from deploy.environment import child_environment
-from deploy.profile import load_profile
+from deploy.profile import Profile, load_profile
 from deploy.supervisor import things_to_try
 
 
@@ -68,3 +74,50 @@ def test_serves_status_becomes_one_line(
     event = _event("skills", SimpleNamespace(status=status, message=message, deployments={"d": deployment}), "easyocr")
 
     assert (event.state, event.detail) == expected
+
+
+def test_the_command_is_told_with_its_path_where_the_shell_would_not_find_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = tmp_path / "llava-plus"
+    command.touch(mode=0o755)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+
+    monkeypatch.setenv("PATH", "/absent")
+    assert f"`{command} down`" in things_to_try("http://127.0.0.1:8000", load_profile("embedded"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert typed("down") == "llava-plus down"
+
+
+def polled(monkeypatch: pytest.MonkeyPatch, answers: Iterator[bool], silence_s_max: float) -> list[cluster.Event]:
+    """What the cluster process says while Serve answers or not; it is stopped after the last answer."""
+    commands: queue.Queue[cluster.Command] = queue.Queue()
+
+    def status() -> SimpleNamespace:
+        answer = next(answers, None)
+        if answer is None:
+            commands.put(cluster.Command(do="stop"))
+        if answer is False:
+            raise RayServeException("the controller restarts")
+        return SimpleNamespace(applications={"a": SimpleNamespace(status="RUNNING")})
+
+    monkeypatch.setattr("ray.serve.status", status)
+    monkeypatch.setattr(cluster, "POLL_READY_S", 0.01)
+    monkeypatch.setattr(cluster, "SILENCE_S_MAX", silence_s_max)
+    config = cluster.ClusterConfig(profile=Profile(name="p", applications=()), redis_url="", temp_dir=Path())
+    said: list[cluster.Event] = []
+    cluster._run(config, commands, said.append)
+    return said
+
+
+def test_a_moment_without_an_answer_of_serve_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = polled(monkeypatch, iter([True, False, False, True]), silence_s_max=30.0)
+
+    assert [(event.about, event.state) for event in said] == [("a", "ready")]
+
+
+def test_serve_that_stays_silent_is_told_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = polled(monkeypatch, chain([True], repeat(False)), silence_s_max=0.1)
+
+    assert [(event.about, event.state) for event in said] == [("a", "ready"), ("serve", "failed")]
+    assert "the controller restarts" in said[-1].detail
