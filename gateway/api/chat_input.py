@@ -12,9 +12,8 @@ from gateway.orchestrator.events import TurnRequest
 from gateway.parts import GatewayParts
 from gateway.ports import ImageStore
 from gateway.settings import GatewaySettings
-from gateway.state.history import trimmed_conversation
 from gateway.state.models import Session
-from planner.conversation import AssistantTurn, Conversation, Turn, UserTurn
+from planner.conversation import AssistantTurn, Conversation, Turn, UserTurn, last_exchanges
 from planner.format import PlannerOutput
 from services.core.errors import ImageNotFound
 
@@ -44,7 +43,7 @@ async def turn_input(body: ChatRequest, parts: GatewayParts, owner: str) -> Turn
     if session is None:
         spoken = [(index, message) for index, message in enumerate(messages) if message.role in ("user", "assistant")]
         *history, last = await _turns(spoken, parts.images, owner)
-        conversation = trimmed_conversation(tuple(history), parts.settings.history_turns_max)
+        conversation = last_exchanges(tuple(history), parts.settings.history_turns_max)
         *earlier, question = _with_instructions((*conversation, last), messages)
         session = await parts.sessions.create(owner=owner)
         session = session.model_copy(update={"conversation": tuple(earlier), "images": _pictures_of(earlier)})

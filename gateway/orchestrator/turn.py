@@ -9,10 +9,9 @@ from gateway.orchestrator.calls import CallResult, in_plain_words
 from gateway.orchestrator.events import TurnRequest, Usage
 from gateway.ports import CallContext
 from gateway.settings import GatewaySettings
-from gateway.state.history import trimmed_conversation
 from gateway.state.models import Session, StepRecord, TurnRecord
 from planner.api import PlannerDone
-from planner.conversation import AssistantTurn, Conversation, ObservationTurn, UserTurn
+from planner.conversation import AssistantTurn, Conversation, ObservationTurn, UserTurn, last_exchanges
 from planner.format import Action, PlannerOutput, UnparsableOutput
 
 NOTHING_FOUND = "I could not work out an answer. Please ask in other words."
@@ -38,7 +37,7 @@ class TurnState:
         self._images = [*(ref for ref in session.images if ref not in request.images), *request.images]
         self._calls = 0
         self._results: list[CallResult] = []
-        history = trimmed_conversation(session.conversation, settings.history_turns_max)
+        history = last_exchanges(session.conversation, settings.history_turns_max)
         self.conversation: Conversation = (
             *history,
             UserTurn(text=request.text, images=request.images),
