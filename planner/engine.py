@@ -77,8 +77,10 @@ class PlannerServer:
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         if Path(self._config.model).is_dir():
             os.environ["HF_HUB_OFFLINE"] = "1"
+        from vllm.exceptions import VLLMValidationError
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        self._refusal: type[Exception] = VLLMValidationError
         self._images = ImageReader(redis.asyncio.Redis.from_url(redis_url), self._config.image_cache_bytes_max)
         self._engine = AsyncLLM.from_engine_args(_engine_args(self._config))
         self._tokenizer = self._engine.get_tokenizer()
@@ -117,7 +119,7 @@ class PlannerServer:
                     finish_reason = part.finish_reason or finish_reason
                     if part.text:
                         yield EngineChunk(text=part.text).to_wire()
-        except ValueError as error:
+        except (ValueError, self._refusal) as error:
             # vLLM's own validation: the prompt is longer than max_model_len, or has too many pictures.
             self._log.warning("prompt_refused", request_id=request.request_id, reason=str(error))
             yield REFUSED.to_wire()

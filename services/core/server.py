@@ -19,7 +19,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.core.batching import Batcher
-from services.core.errors import BadArguments, DeadlineExceeded, SkillError, SkillFailed, UnknownSkill
+from services.core.errors import BadArguments, DeadlineExceeded, SkillError, SkillFailed, SkillUnavailable, UnknownSkill
 from services.core.images import ImageReader
 from services.core.loading import load_skill
 from services.core.metrics import SkillMetrics
@@ -155,6 +155,10 @@ class SkillServer:
             )
         except SkillError as error:
             reply = SkillReply(error=error.to_wire())
+        except Exception:  # noqa: BLE001 - the process's edge: what is left is the infrastructure, such as Redis
+            self._log.exception("skill_call_broke", skill=request.skill, request_id=request.request_id)
+            unavailable = SkillUnavailable(f"{request.skill} cannot answer now. Try again.", retry_after_s=2.0)
+            reply = SkillReply(error=unavailable.to_wire())
         elapsed_s = time.perf_counter() - started
         status = reply.error["kind"] if reply.error else "ok"
         self._metrics.observe(request.skill, status, elapsed_s, reply.compute_ms / 1e3, reply.batch_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import httpx
 import psutil
 import pytest
 from openai import OpenAI
+from PIL import Image, ImageDraw, ImageFont
 
 from deploy.state_dir import StateDir
 from planner.eval.texts import POSTER_LINES as LINES_AS_READ
@@ -126,6 +128,27 @@ def test_pictures_and_sessions_survive_a_restart_of_the_gateway(stack: Stack) ->
         answer = client.post("/v1/tools/easyocr", json={"image": hello["images"][0]})
     assert session.status_code == 200
     assert "Summer Book Fair" in answer.json()["result"]["texts"]
+
+
+def test_a_page_too_long_for_the_planner_is_given_as_read_and_the_conversation_goes_on(stack: Stack) -> None:
+    buffer = io.BytesIO()
+    page = Image.new("RGB", (1000, 1300), "white")
+    draw = ImageDraw.Draw(page)
+    font = ImageFont.load_default(size=17)
+    for row in range(48):
+        draw.text(
+            (20, 20 + row * 26),
+            f"{row:02d} " + " ".join(f"{row * 7919 + n * 104729:08x}" for n in range(9)),
+            "black",
+            font,
+        )
+    page.save(buffer, "PNG")
+    with stack.client() as client:
+        dense = ask(client, "What does this page say?", buffer.getvalue())
+        after = ask(client, "Hello, who are you?", session_id=dense["session_id"])
+    assert dense["choices"][0]["finish_reason"] == "length"
+    assert len(words(dense).splitlines()) > 30
+    assert words(after).strip()
 
 
 def test_one_request_id_runs_from_the_gateway_to_the_skill(stack: Stack) -> None:

@@ -104,6 +104,12 @@ async def test_every_call_leaves_one_structured_line_with_its_request_id() -> No
     assert (call["request_id"], call["skill"], call["status"]) == ("req-1", "echo", "ok")
 
 
+async def test_a_store_that_is_away_is_unavailability_and_tells_nothing_internal() -> None:
+    reply = await server().call(request(skill="looker", args={}, images={"image": "img_" + "0" * 40}))
+    assert reply["error"]["kind"] == "skill_unavailable"
+    assert "127.0.0.1" not in json.dumps(reply)
+
+
 class OneStore:
     """Holds one picture and counts how often it is asked for."""
 
