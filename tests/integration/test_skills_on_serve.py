@@ -22,7 +22,9 @@ ROOT = Path(__file__).parents[2]
 PROFILE = """
 applications:
   - name: quiet
-    skills: {echo: {class: "tests.skill_examples:Echo"}}
+    skills:
+      echo: {class: "tests.skill_examples:Echo"}
+      slow: {class: "tests.integration.troubled_skill:Slow", max_batch_size: 4}
     num_cpus: 0
   - name: trouble
     skills: {trouble: {class: "tests.integration.troubled_skill:Trouble", max_batch_size: 1}}
@@ -83,11 +85,16 @@ async def test_an_answer_comes_back_with_its_timing_and_checkpoint(client: httpx
     assert body["timing"]["compute_ms"] <= body["timing"]["total_ms"]
 
 
-async def test_calls_at_the_same_time_share_batches(client: httpx.AsyncClient) -> None:
+async def test_calls_that_wait_for_a_batch_share_the_next_one(client: httpx.AsyncClient) -> None:
+    calls = (client.post("/v1/tools/slow", json={"arguments": {}}) for _ in range(8))
+    answers = [answer.json() for answer in await asyncio.gather(*calls)]
+    assert max(answer["timing"]["batch_size"] for answer in answers) > 1
+
+
+async def test_calls_at_the_same_time_get_each_their_own_answer(client: httpx.AsyncClient) -> None:
     calls = (client.post("/v1/tools/echo", json={"arguments": {"text": str(i)}}) for i in range(40))
     answers = [answer.json() for answer in await asyncio.gather(*calls)]
     assert [answer["result"]["text"] for answer in answers] == [str(i) for i in range(40)]
-    assert max(answer["timing"]["batch_size"] for answer in answers) > 1
 
 
 async def test_a_replica_that_dies_is_replaced_and_its_neighbours_go_on(client: httpx.AsyncClient) -> None:

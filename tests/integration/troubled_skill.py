@@ -41,3 +41,16 @@ class Trouble(Skill[TroubleArgs, TroubleResult]):
                 os._exit(1)
             time.sleep(call.args.seconds)
         return [TroubleResult(pid=os.getpid()) for _ in batch]
+
+
+class Slow(Skill[SkillArgs, TroubleResult]):
+    """Takes a fifth of a second for a batch of any size."""
+
+    name = "slow"
+    consumes = frozenset()
+    Args = SkillArgs
+    Result = TroubleResult
+
+    def predict(self, batch: Sequence[SkillCall[SkillArgs]]) -> Sequence[TroubleResult | SkillError]:
+        time.sleep(0.2)
+        return [TroubleResult(pid=os.getpid()) for _ in batch]
