@@ -49,13 +49,6 @@ class SessionNotFound(GatewayError):
     code = "session_not_found"
 
 
-class NotFound(GatewayError):
-    """Nothing answers at that path."""
-
-    status = 404
-    code = "not_found"
-
-
 class StateUnavailable(GatewayError):
     """Redis does not answer: try again."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from planner.conversation import Conversation
+from planner.conversation import AssistantTurn, Conversation, ObservationTurn, UserTurn
 from planner.format import PlannerOutput
 from services.core.spec import SkillSpec
 
@@ -41,3 +41,19 @@ class Dialect(Protocol):
     def partial_value(self, text: str) -> str:
         """As much of the answer as an unfinished `text` holds; '' while it may still be a tool call."""
         ...
+
+
+def chat_messages(
+    conversation: Conversation, render: Callable[[PlannerOutput], str], observe: Callable[[ObservationTurn], str]
+) -> list[ChatMessage]:
+    """One message a turn: what dialects share; pictures stand before the text that came with them."""
+    messages: list[ChatMessage] = []
+    for turn in conversation:
+        if isinstance(turn, UserTurn):
+            pictures = [{"type": "image_ref", "image_ref": ref} for ref in turn.images]
+            messages.append({"role": "user", "content": [*pictures, {"type": "text", "text": turn.text}]})
+        elif isinstance(turn, AssistantTurn):
+            messages.append({"role": "assistant", "content": render(turn.output)})
+        else:
+            messages.append({"role": "user", "content": [{"type": "text", "text": observe(turn)}]})
+    return messages

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from planner.conversation import AssistantTurn, Conversation, UserTurn
-from planner.dialects.base import ChatMessage
+from planner.conversation import Conversation
+from planner.dialects.base import ChatMessage, chat_messages
 from planner.dialects.tolerant import loads
 from planner.format import PlannerOutput, UnparsableOutput
 from planner.prompt import compact_json, observation_text, system_text
@@ -22,16 +22,8 @@ class JsonDialect:
     name = "json"
 
     def messages(self, conversation: Conversation, tools: Sequence[SkillSpec]) -> list[ChatMessage]:
-        messages: list[ChatMessage] = [{"role": "system", "content": system_text(tools)}]
-        for turn in conversation:
-            if isinstance(turn, UserTurn):
-                pictures = [{"type": "image_ref", "image_ref": ref} for ref in turn.images]
-                messages.append({"role": "user", "content": [*pictures, {"type": "text", "text": turn.text}]})
-            elif isinstance(turn, AssistantTurn):
-                messages.append({"role": "assistant", "content": self.render(turn.output)})
-            else:
-                messages.append({"role": "user", "content": [{"type": "text", "text": observation_text(turn)}]})
-        return messages
+        system: ChatMessage = {"role": "system", "content": system_text(tools)}
+        return [system, *chat_messages(conversation, self.render, observation_text)]
 
     def schema(self, tools: Sequence[SkillSpec]) -> dict[str, Any]:
         """Valid by construction: only known names, and for each name only its own arguments."""

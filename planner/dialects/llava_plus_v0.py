@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from planner.conversation import AssistantTurn, Conversation, UserTurn
-from planner.dialects.base import ChatMessage
+from planner.conversation import Conversation, ObservationTurn
+from planner.dialects.base import ChatMessage, chat_messages
 from planner.dialects.tolerant import loads
 from planner.format import Action, PlannerOutput, UnparsableOutput
 from planner.prompt import observation_line
@@ -34,18 +34,7 @@ class LlavaPlusV0Dialect:
     name = "llava_plus_v0"
 
     def messages(self, conversation: Conversation, tools: Sequence[SkillSpec]) -> list[ChatMessage]:
-        messages: list[ChatMessage] = []
-        for turn in conversation:
-            if isinstance(turn, UserTurn):
-                pictures = [{"type": "image_ref", "image_ref": ref} for ref in turn.images]
-                messages.append({"role": "user", "content": [*pictures, {"type": "text", "text": turn.text}]})
-            elif isinstance(turn, AssistantTurn):
-                messages.append({"role": "assistant", "content": self.render(turn.output)})
-            else:
-                results = "\n".join(observation_line(observation) for observation in turn.observations)
-                text = f"{results}\n\n{SUMMARISE}{turn.question}"
-                messages.append({"role": "user", "content": [{"type": "text", "text": text}]})
-        return messages
+        return chat_messages(conversation, self.render, _observation_text)
 
     def schema(self, tools: Sequence[SkillSpec]) -> dict[str, Any] | None:
         """None: the form is not JSON."""
@@ -77,3 +66,8 @@ class LlavaPlusV0Dialect:
         written = head.partition(ACTIONS)[2].strip()
         # What may still turn into trailing space, which `parse` drops, is held back.
         return value.strip() if written in ("", "[]") else ""
+
+
+def _observation_text(turn: ObservationTurn) -> str:
+    results = "\n".join(observation_line(observation) for observation in turn.observations)
+    return f"{results}\n\n{SUMMARISE}{turn.question}"
