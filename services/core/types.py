@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 IMAGE_ID_PATTERN = r"^img_[0-9a-f]{40}$"
 
@@ -49,6 +54,46 @@ class MaskRLE(BaseModel):
 
     size: tuple[int, int]
     counts: str
+
+    @classmethod
+    def from_array(cls, mask: NDArray[np.bool_]) -> MaskRLE:
+        """Encode a [height, width] array; whatever is not zero is inside."""
+        from pycocotools import mask as coco
+
+        code = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+        return cls(size=(mask.shape[0], mask.shape[1]), counts=code["counts"].decode("ascii"))
+
+    def to_array(self) -> NDArray[np.bool_]:
+        """The mask as a [height, width] array."""
+        from pycocotools import mask as coco
+
+        decoded: NDArray[np.uint8] = coco.decode({"size": list(self.size), "counts": self.counts.encode("ascii")})
+        return decoded.astype(np.bool_)
+
+
+class _PictureField:
+    """Pydantic's side of `Picture`."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.union_schema(
+            [core_schema.is_instance_schema(Image.Image), core_schema.str_schema(pattern=IMAGE_ID_PATTERN)]
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {
+            "type": "string",
+            "pattern": IMAGE_ID_PATTERN,
+            "description": "Handle of the produced picture: `img_` and 40 hex digits.",
+        }
+
+
+Picture = Annotated[Image.Image | str, _PictureField()]
+"""A picture that a skill produces, as a field of its result.
+
+The skill gives an RGB `PIL.Image`; the gateway stores it, and everybody after it sees the handle.
+"""
 
 
 class SkillArgs(BaseModel):

@@ -1,0 +1,1 @@
+"""Architectures and loaders that skills share: plain torch, no Ray."""

@@ -1,0 +1,67 @@
+"""What skills on torch share: where the model goes, in which precision, and seeded randomness."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.core.checkpoints import checkpoint_source
+from services.core.skill import Skill
+from services.core.types import SkillArgs, SkillResult
+
+ArgsT = TypeVar("ArgsT", bound=SkillArgs)
+ResultT = TypeVar("ResultT", bound=SkillResult)
+ModelT = TypeVar("ModelT")
+
+
+class TorchOptions(BaseModel):
+    """Settings that every torch skill takes from its profile's `options`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of weights and inputs.")
+    compile: bool = Field(False, description="Compile the model with torch.compile: slower start, faster calls.")
+    channels_last: bool = Field(True, description="Keep convolution weights and pictures channels-last.")
+
+
+class TorchSkill(Skill[ArgsT, ResultT]):
+    """A skill whose model is a torch module. `Options` may be a subclass of `TorchOptions` with more settings."""
+
+    Options: type[TorchOptions] = TorchOptions
+
+    def __init__(self, checkpoint: str | None = None, device: str = "cpu", **options: Any) -> None:
+        super().__init__(checkpoint, device, **options)
+        self.settings = self.Options.model_validate(options)
+
+    @property
+    def source(self) -> str:
+        """The configured checkpoint as `from_pretrained` takes it (see `checkpoint_source`)."""
+        return checkpoint_source(self.checkpoint or self.default_checkpoint)
+
+    @property
+    def torch_dtype(self) -> Any:
+        """The `torch.dtype` of `Options.dtype`."""
+        import torch
+
+        return getattr(torch, self.settings.dtype)
+
+    def place(self, model: ModelT) -> ModelT:
+        """Put a module on the device, in the configured precision and memory format, ready for inference."""
+        import torch
+
+        module: Any = model
+        module = module.to(device=self.device, dtype=self.torch_dtype).eval().requires_grad_(False)
+        if self.settings.channels_last:
+            module = module.to(memory_format=torch.channels_last)
+        if self.settings.compile:
+            module.compile()
+        placed: ModelT = module
+        return placed
+
+    def pixels(self, tensor: Any) -> Any:
+        """A batch of pictures [batch, channels, height, width] on the model's device, precision and memory format."""
+        import torch
+
+        tensor = tensor.to(device=self.device, dtype=self.torch_dtype)
+        return tensor.to(memory_format=torch.channels_last) if self.settings.channels_last else tensor
