@@ -1,0 +1,1 @@
+"""Seeded random checkpoints of the true architectures, small enough for tests."""
