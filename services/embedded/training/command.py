@@ -1,0 +1,102 @@
+"""What `llava-plus embedded train NAME` does."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from services.embedded.training.loop import Run, RunOptions
+from services.embedded.training.publish import CARD, publish, weights_folder
+from services.embedded.training.recipe import Recipe, WorldData, recipe_class
+
+
+class TrainingError(RuntimeError):
+    """The run cannot start; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """One run, as the command line asks for it."""
+
+    name: str
+    world: Path | None = None
+    runs: Path | None = None
+    device: str = "cpu"
+    workers: int = 1
+    minutes: float | None = None
+    settings: tuple[str, ...] = ()
+    publish: bool = True
+
+
+def run(request: TrainRequest) -> None:
+    """Train, and publish what improved.
+
+    Raises:
+        TrainingError: no such recipe or setting, no scenes, or a checkpoint that must come first is missing.
+    """
+    folder = (request.runs or default_runs()) / request.name
+    recipe = make_recipe(request)
+    options = RunOptions(device=request.device, workers=request.workers, minutes=request.minutes)
+    training = Run(recipe, folder, options, lambda line: print(line, flush=True))
+    figures = training.train()
+    if figures is None or not request.publish:
+        return
+    refused = publish(
+        folder / "checkpoint",
+        name=request.name,
+        config=recipe.config.model_dump(mode="json"),
+        curve=training.curve,
+        figures=figures,
+        metric=recipe.metric,
+    )
+    print(f"{request.name}: not published: {refused}" if refused else f"{request.name}: published", flush=True)
+
+
+def make_recipe(request: TrainRequest) -> Recipe[Any]:
+    try:
+        recipe = recipe_class(request.name)
+    except KeyError as error:
+        raise TrainingError(str(error.args[0])) from None
+    world = request.world or default_world()
+    if not (world / "train").is_dir():
+        raise TrainingError(f"There are no scenes in {world}: render them with `llava-plus embedded render`.")
+    return recipe(
+        recipe.Config.model_validate(parsed_settings(request.settings)), WorldData(world), _checkpoints(recipe.needs)
+    )
+
+
+def parsed_settings(settings: tuple[str, ...]) -> dict[str, object]:
+    """`NAME=VALUE` texts as settings; values are YAML."""
+    found: dict[str, object] = {}
+    for text in settings:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise TrainingError(f"A setting is given as NAME=VALUE, not {text!r}.")
+        found[name] = yaml.safe_load(value)
+    return found
+
+
+def default_runs() -> Path:
+    return Path(os.environ.get("LLAVA_PLUS_RUNS_DIR", "runs/embedded"))
+
+
+def default_world() -> Path:
+    from services.embedded.world.sprites import world_folder
+
+    return world_folder()
+
+
+def _checkpoints(needs: tuple[str, ...]) -> dict[str, Path]:
+    """Published checkpoints first, else those of runs on this machine."""
+    found = {}
+    for name in needs:
+        places = [weights_folder() / name, default_runs() / name / "checkpoint"]
+        place = next((place for place in places if (place / CARD).is_file() or (place / "config.json").is_file()), None)
+        if place is None:
+            raise TrainingError(f"{name} must be trained first: `llava-plus embedded train {name}`.")
+        found[name] = place
+    return found

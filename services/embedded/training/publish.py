@@ -1,0 +1,84 @@
+"""A finished run becomes a checkpoint: fp16 safetensors, a model card, and the curve."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from services.embedded.training.curve import Curve
+
+CARD = "model_card.json"
+FILE_BYTES_MAX = 25 * 10**6
+LICENCE = "Apache-2.0"
+
+
+def weights_folder() -> Path:
+    """Where the package keeps its checkpoints."""
+    return Path(str(files("services.embedded.weights")))
+
+
+def publish(
+    folder: Path, *, name: str, config: dict[str, Any], curve: Curve, figures: dict[str, float], metric: str
+) -> str | None:
+    """Move a saved checkpoint in `folder` to the package, unless the one there scores higher.
+
+    Returns:
+        None when it was published, else why not.
+
+    Raises:
+        ValueError: a file of weights is larger than the repository takes.
+    """
+    target = weights_folder() / name
+    standing = _metric_of(target, metric)
+    if standing is not None and standing >= figures[metric]:
+        return f"the published {name} has {metric} {standing:.4f}, this run {figures[metric]:.4f}"
+    for file in folder.rglob("*.safetensors"):
+        to_half(file)
+        if file.stat().st_size > FILE_BYTES_MAX:
+            raise ValueError(
+                f"{file.name} has {file.stat().st_size} bytes, more than {FILE_BYTES_MAX}: shrink the model."
+            )
+    last = curve.points[-1]
+    card = {
+        "name": name,
+        "licence": LICENCE,
+        "data": "services/embedded/world: scenes composed from sprites named in NOTICE; train seed 1, dev seed 2",
+        "recipe": f"services/embedded/recipes/{name}.py",
+        "config": config,
+        "steps": last.step,
+        "samples": last.samples,
+        "minutes": round(last.minutes, 1),
+        "dev": {key: round(value, 4) for key, value in figures.items()},
+        "metric": metric,
+    }
+    (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    curve.save(folder / "curve.json")
+    curve.plot(folder / "curve.png", f"{name}: {last.samples:,} samples")
+    if target.exists():
+        shutil.rmtree(target)
+    shutil.copytree(folder, target)
+    return None
+
+
+def to_half(file: Path) -> None:
+    """Rewrite a safetensors file with its floating-point tensors in fp16; integers stay."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(file)
+    save_file(
+        {name: (value.to(torch.float16) if value.is_floating_point() else value) for name, value in tensors.items()},
+        file,
+        metadata={"format": "pt"},
+    )
+
+
+def _metric_of(folder: Path, metric: str) -> float | None:
+    card = folder / CARD
+    if not card.is_file():
+        return None
+    value = json.loads(card.read_text(encoding="utf-8"))["dev"].get(metric)
+    return float(value) if value is not None else None

@@ -1,0 +1,35 @@
+"""The tiny ResNet that detection and segmentation start from (recipe `trunk`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+STAGES = ("stage2", "stage3", "stage4")
+STRIDES = (8, 16, 32)
+
+
+def trunk_config() -> Any:
+    """The `ResNetConfig`: strides 8, 16 and 32 come out, with 64, 128 and 192 channels."""
+    from transformers import ResNetConfig
+
+    return ResNetConfig(
+        embedding_size=32,
+        hidden_sizes=[32, 64, 128, 192],
+        depths=[2, 2, 2, 2],
+        layer_type="basic",
+        out_features=list(STAGES),
+    )
+
+
+def load_trunk(backbone: torch.nn.Module, checkpoint: Path) -> None:
+    """Fill a `ResNetBackbone` (batch norms may be frozen ones) with the recipe's weights."""
+    from safetensors.torch import load_file
+
+    weights = {name: value.float() for name, value in load_file(checkpoint / "model.safetensors").items()}
+    known = backbone.state_dict()
+    result = backbone.load_state_dict({name: value for name, value in weights.items() if name in known}, strict=False)
+    if result.missing_keys:
+        raise ValueError(f"The trunk in {checkpoint} lacks {result.missing_keys[:3]}.")
