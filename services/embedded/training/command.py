@@ -14,6 +14,9 @@ from services.embedded.training.publish import CARD, publish, weights_folder
 from services.embedded.training.recipe import Recipe, WorldData, recipe_class
 
 
+TRAIN_SEED, DEV_SEED = 1, 2
+
+
 class TrainingError(RuntimeError):
     """The run cannot start; the message says what to do."""
 
@@ -100,3 +103,20 @@ def _checkpoints(needs: tuple[str, ...]) -> dict[str, Path]:
             raise TrainingError(f"{name} must be trained first: `llava-plus embedded train {name}`.")
         found[name] = place
     return found
+
+
+def render_world(world: Path | None, train: int, dev: int, workers: int) -> None:
+    """Render the scenes to train on and to compare runs with; goes on where it was cut.
+
+    Raises:
+        TrainingError: the sprites cannot be had; the message says what to install.
+    """
+    from services.embedded.world.cache import SceneCache
+    from services.embedded.world.sprites import TRAIN_STYLES, SpritesMissing
+
+    folder = world or default_world()
+    try:
+        for name, count, seed in (("train", train, TRAIN_SEED), ("dev", dev, DEV_SEED)):
+            SceneCache.build(folder / name, count=count, seed=seed, styles=TRAIN_STYLES, workers=workers)
+    except SpritesMissing as error:
+        raise TrainingError(str(error)) from None

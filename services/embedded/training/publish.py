@@ -32,7 +32,8 @@ def publish(
         ValueError: a file of weights is larger than the repository takes.
     """
     target = weights_folder() / name
-    standing = _metric_of(target, metric)
+    card = published_card(name)
+    standing = card["dev"].get(metric) if card else None
     if standing is not None and standing >= figures[metric]:
         return f"the published {name} has {metric} {standing:.4f}, this run {figures[metric]:.4f}"
     for file in folder.rglob("*.safetensors"):
@@ -76,9 +77,10 @@ def to_half(file: Path) -> None:
     )
 
 
-def _metric_of(folder: Path, metric: str) -> float | None:
-    card = folder / CARD
-    if not card.is_file():
+def published_card(name: str) -> dict[str, Any] | None:
+    """The model card of the package's checkpoint; None where there is none yet."""
+    file = weights_folder() / name / CARD
+    if not file.is_file():
         return None
-    value = json.loads(card.read_text(encoding="utf-8"))["dev"].get(metric)
-    return float(value) if value is not None else None
+    card: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return card

@@ -1,0 +1,63 @@
+"""`llava-plus embedded`: render the synthetic world, train the tiny checkpoints on it, score them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy.errors import UsageError
+
+app = typer.Typer(help="The synthetic world and the tiny checkpoints trained on it.", no_args_is_help=True)
+
+World = Annotated[Path | None, typer.Option(help="Folder of rendered scenes; a cache folder of yours when absent.")]
+
+
+@app.command("list")
+def list_recipes() -> None:
+    """Show the recipes, and how well the published checkpoint of each does on the dev scenes."""
+    from services.embedded.training.publish import published_card
+    from services.embedded.training.recipe import recipe_names
+
+    for name in recipe_names():
+        card = published_card(name)
+        figures = ", ".join(f"{key} {value}" for key, value in card["dev"].items()) if card else "not published"
+        typer.echo(f"{name:<18} {figures}")
+
+
+@app.command()
+def render(
+    world: World = None,
+    train: Annotated[int, typer.Option(min=1, help="Scenes to train on.")] = 30_000,
+    dev: Annotated[int, typer.Option(min=1, help="Scenes to compare runs with.")] = 1_000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+) -> None:
+    """Render the scenes that recipes train on (about 270 kB a scene); goes on where it was cut."""
+    from services.embedded.training.command import TrainingError, render_world
+
+    try:
+        render_world(world, train, dev, workers)
+    except TrainingError as error:
+        raise UsageError(str(error)) from None
+
+
+@app.command()
+def train(
+    name: Annotated[str, typer.Argument(help="The recipe; `llava-plus embedded list` shows them.")],
+    world: World = None,
+    runs: Annotated[Path | None, typer.Option(help="Folder of runs.")] = None,
+    device: Annotated[str, typer.Option(help="torch device, for example cuda.")] = "cpu",
+    workers: Annotated[int, typer.Option(min=0, help="Loader processes.")] = 1,
+    minutes: Annotated[float | None, typer.Option(help="End after this time; the learning rate falls by then.")] = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE changes a setting.")] = None,
+    publish: Annotated[bool, typer.Option(help="Put a better checkpoint into the package.")] = True,
+) -> None:
+    """Train one checkpoint. A run that was cut goes on; what scores higher than the published one replaces it."""
+    from services.embedded.training.command import TrainingError, TrainRequest, run
+
+    request = TrainRequest(name, world, runs, device, workers, minutes, tuple(setting or ()), publish)
+    try:
+        run(request)
+    except TrainingError as error:
+        raise UsageError(str(error)) from None
