@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from deploy.profile import ApplicationConfig, PlannerConfig, Replicas
+from services.core.loading import load_skill
 
 
-def build_skill_app(app: ApplicationConfig, redis_url: str) -> Any:
+def build_skill_app(app: ApplicationConfig, redis_url: str, application_of: Mapping[str, str]) -> Any:
     """One application that hosts the skills of `app`.
 
     Args:
         redis_url: where replicas read pictures.
+        application_of: skill name to the application that hosts it, for composites whose parts run elsewhere.
 
     Returns:
         A `ray.serve.Application` whose ingress has `SkillServer.call`.
@@ -20,7 +23,12 @@ def build_skill_app(app: ApplicationConfig, redis_url: str) -> Any:
     from deploy.replicas import SkillReplica
 
     skills = {name: config.model_dump(by_alias=True) for name, config in app.skills.items()}
-    return _deployment(SkillReplica, "SkillServer", app).bind(skills, redis_url, app.image_cache_bytes)
+    parts = {part for name, config in app.skills.items() for part in load_skill(name, config.skill_class).spec().parts}
+    # No more than is needed: Serve restarts an application whose arguments change.
+    elsewhere = {part: application_of[part] for part in sorted(parts - app.skills.keys())}
+    return _deployment(SkillReplica, "SkillServer", app).bind(
+        skills, redis_url, app.image_cache_bytes, elsewhere, app.intra_op_threads
+    )
 
 
 def build_planner_app(planner: PlannerConfig, redis_url: str, model: Path | None = None) -> Any:

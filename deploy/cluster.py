@@ -135,7 +135,8 @@ def _run(config: ClusterConfig, commands: queue.Queue[Command], say: Callable[[E
     from deploy.build import build_planner_app, build_skill_app
 
     profile = config.profile
-    targets = {app.name: build_skill_app(app, config.redis_url) for app in profile.applications}
+    application_of = profile.application_of()
+    targets = {app.name: build_skill_app(app, config.redis_url, application_of) for app in profile.applications}
     if profile.planner is not None and not profile.planner.embedded:
         targets[PLANNER_APPLICATION] = build_planner_app(profile.planner, config.redis_url)
     _deploy(targets)

@@ -65,6 +65,9 @@ class ApplicationConfig(Replicas):
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
     skills: dict[str, SkillConfig] = Field(min_length=1, description="Skill name to its settings.")
     image_cache_bytes: int = Field(256 * 2**20, ge=0, description="Decoded pictures that a replica keeps, bytes.")
+    intra_op_threads: int | None = Field(
+        None, ge=1, description="Threads that one torch operation may use on a CPU; num_cpus (at least 1) when absent."
+    )
 
 
 class PlannerConfig(Replicas):
@@ -135,8 +138,8 @@ class Profile(_Section):
         """Compare with the installed skills.
 
         Raises:
-            UsageError: a skill is not registered (the message lists those that are), or its class is not one, or
-                the installed skills cannot be listed at all.
+            UsageError: a skill is not registered (the message lists those that are), its class is not one, a
+                composite's part is not offered, or the installed skills cannot be listed at all.
         """
         try:
             registry = discover()
@@ -150,16 +153,20 @@ class Profile(_Section):
                     where = f"Profile {self.name!r}, application {application.name!r}, skill {name!r}"
                     raise UsageError(f"{where}: {error}") from None
 
-    @staticmethod
-    def _check_skill(registry: Registry, name: str, config: SkillConfig) -> None:
+    def _check_skill(self, registry: Registry, name: str, config: SkillConfig) -> None:
         if config.skill_class is not None:
             spec = load_skill(name, config.skill_class).spec()
             if spec.name != name:
                 raise UsageError(f"{config.skill_class} is called {spec.name!r}; write that.")
-            return
-        spec = registry.spec(name)
-        if spec.name != name:
-            raise UsageError(f"this is an alias; write {spec.name!r}.")
+        else:
+            spec = registry.spec(name)
+            if spec.name != name:
+                raise UsageError(f"this is an alias; write {spec.name!r}.")
+        missing = [part for part in spec.parts if part not in self.application_of()]
+        if missing:
+            raise UsageError(f"it runs {' and '.join(missing)}, which no application of this profile offers; add it.")
+        if spec.parts and config != SkillConfig.model_validate({"class": config.skill_class}):
+            raise UsageError("it has no model of its own: settings belong to the skills that it runs.")
 
 
 def load_profile(name_or_path: str) -> Profile:

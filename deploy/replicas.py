@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,12 +13,26 @@ from services.core.server import SkillServer
 
 
 class SkillReplica(SkillServer):
-    """See `services.core.server.SkillServer`."""
+    """See `services.core.server.SkillServer`.
 
-    def __init__(self, skills: Mapping[str, Mapping[str, Any]], redis_url: str, image_cache_bytes_max: int) -> None:
+    Args:
+        intra_op_threads: threads that one operation of torch may use; None leaves it to Ray.
+    """
+
+    def __init__(
+        self,
+        skills: Mapping[str, Mapping[str, Any]],
+        redis_url: str,
+        image_cache_bytes_max: int,
+        parts: Mapping[str, str],
+        intra_op_threads: int | None = None,
+    ) -> None:
         keep_replica_on_loopback()
         configure_logs("skill")
-        super().__init__(skills, redis_url, image_cache_bytes_max)
+        if intra_op_threads is not None:
+            # Read by OpenMP when torch is loaded, which the first skill does; Ray has set it to the cores booked.
+            os.environ["OMP_NUM_THREADS"] = str(intra_op_threads)
+        super().__init__(skills, redis_url, image_cache_bytes_max, parts)
 
 
 class PlannerReplica(PlannerServer):

@@ -19,6 +19,7 @@ from services.core.errors import ImageNotFound
 
 DATA_KEY = "image:{}:data"
 INFO_KEY = "image:{}:info"
+PNG_LEVEL = 2
 
 
 def image_id(data: bytes, owner: str) -> str:
@@ -46,6 +47,13 @@ def decode(data: bytes) -> Image.Image:
         canvas.alpha_composite(layer)
         return canvas.convert("RGB")
     return picture.convert("RGB")
+
+
+def encode(picture: Image.Image) -> bytes:
+    """As PNG, packed for speed: a little larger, several times quicker than Pillow's default."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=PNG_LEVEL)
+    return buffer.getvalue()
 
 
 class BytesReader(Protocol):

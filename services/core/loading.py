@@ -7,10 +7,10 @@ import inspect
 from typing import Any
 
 from services.core.registry import discover
-from services.core.skill import Skill
+from services.core.skill import BaseSkill
 
 
-def load_skill(name: str, path: str | None = None) -> type[Skill[Any, Any]]:
+def load_skill(name: str, path: str | None = None) -> type[BaseSkill[Any, Any]]:
     """The class of a registered skill, or of one that only a profile names.
 
     Args:
@@ -26,6 +26,6 @@ def load_skill(name: str, path: str | None = None) -> type[Skill[Any, Any]]:
         return discover().skill(name)
     module_name, _, class_name = path.partition(":")
     loaded = getattr(importlib.import_module(module_name), class_name, None)
-    if not (inspect.isclass(loaded) and issubclass(loaded, Skill)):
+    if not (inspect.isclass(loaded) and issubclass(loaded, BaseSkill)):
         raise TypeError(f"{path!r} must be `module:Class` of a Skill subclass.")
     return loaded

@@ -10,13 +10,13 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from services.core.errors import UnknownSkill
-from services.core.skill import Skill
+from services.core.skill import BaseSkill
 from services.core.spec import SkillSpec
 
 ENTRY_POINT_GROUP = "llava_plus.skills"
 BUILT_IN = "services.skills"
 
-SkillClass = type[Skill[Any, Any]]
+SkillClass = type[BaseSkill[Any, Any]]
 
 
 class DuplicateSkill(RuntimeError):
@@ -74,13 +74,13 @@ def _built_in() -> Iterator[SkillClass]:
 def skills_of(module: Any) -> Iterator[SkillClass]:
     """The skill classes that a module defines itself (imported ones belong to their own module)."""
     for _, member in inspect.getmembers(module, inspect.isclass):
-        if issubclass(member, Skill) and not inspect.isabstract(member) and member.__module__ == module.__name__:
+        if issubclass(member, BaseSkill) and not inspect.isabstract(member) and member.__module__ == module.__name__:
             yield member
 
 
 def _loaded(point: Any) -> SkillClass:
     loaded = point.load()
-    if not (inspect.isclass(loaded) and issubclass(loaded, Skill)):
+    if not (inspect.isclass(loaded) and issubclass(loaded, BaseSkill)):
         raise TypeError(f"Entry point {point.name!r} in {ENTRY_POINT_GROUP} must name a Skill subclass.")
     return loaded
 

@@ -1,31 +1,31 @@
 """The only Ray Serve deployment class: hosts one or more skills, and owns all that they share.
 
-Batching, pictures by handle, deadlines, metrics, logs and errors are here; a skill's file has none
-of it. The class is plain Python: `deploy.build` wraps it with `serve.deployment`, so that tests can
-drive it in one process.
+Pictures by handle, deadlines, metrics, logs and errors are here, batching in `services.core.lane`; a skill's file has
+none of it. The class is plain Python: `deploy.build` wraps it with `serve.deployment`, so that tests can drive it in
+one process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import structlog
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from services.core.batching import Batcher
-from services.core.errors import BadArguments, DeadlineExceeded, SkillError, SkillFailed, SkillUnavailable, UnknownSkill
-from services.core.images import ImageReader
+from services.core.composite import Composite
+from services.core.errors import BadArguments, DeadlineExceeded, SkillError, SkillUnavailable, UnknownSkill
+from services.core.handles import AppHandle
+from services.core.images import ImageReader, encode
+from services.core.lane import Lane, Served, failed
 from services.core.loading import load_skill
 from services.core.metrics import SkillMetrics
-from services.core.skill import Skill, SkillCall
+from services.core.parts import CallParts
+from services.core.skill import BaseSkill, Skill, SkillCall
 from services.core.spec import SkillSpec, Symbol
-from services.core.types import SkillResult
 from services.core.wire import SkillReply, SkillRequest
 
 
@@ -40,76 +40,13 @@ class SkillConfig(BaseModel):
     checkpoint: str | None = Field(None, description="Hub id, folder or file; the skill's own default when absent.")
     device: str = Field("cpu", description="torch device, for example cpu or cuda:0.")
     options: dict[str, Any] = Field(default_factory=dict, description="The skill's own settings.")
+    load: Literal["eager", "first_call"] = Field(
+        "eager",
+        description="eager: a replica is ready when the skill is loaded; first_call: it starts sooner and needs less "
+        "memory until then, and the first caller waits.",
+    )
     max_batch_size: int = Field(4, ge=1, description="Most calls in one batch.")
     batch_wait_timeout_s: float = Field(0.0, ge=0.0, description="How long a batch waits to fill, seconds.")
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A call that waits for its batch."""
-
-    call: SkillCall[Any]
-    request: SkillRequest
-    queued: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Served:
-    """How a batch answered one call."""
-
-    answer: SkillResult | SkillError
-    wait_ms: float
-    compute_ms: float
-    batch_size: int
-
-
-class _Lane:
-    """One skill in this replica: its own thread, its own batches."""
-
-    def __init__(self, skill: Skill[Any, Any], config: SkillConfig) -> None:
-        self.skill = skill
-        self.spec = skill.spec()
-        self.checkpoint = config.checkpoint or skill.default_checkpoint
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=self.spec.name)
-        self._log = structlog.get_logger().bind(skill=self.spec.name)
-        self.batcher = Batcher[_Pending, _Served](self._run, config.max_batch_size, config.batch_wait_timeout_s)
-
-    async def _run(self, batch: list[_Pending]) -> list[_Served]:
-        started = time.perf_counter()
-        live = [pending for pending in batch if pending.request.deadline > time.time()]
-        answers: dict[int, SkillResult | SkillError] = {}
-        if live:
-            loop = asyncio.get_running_loop()
-            computed = await loop.run_in_executor(self._thread, self._predict, [pending.call for pending in live])
-            answers = {id(pending): answer for pending, answer in zip(live, computed, strict=True)}
-        compute_ms = (time.perf_counter() - started) * 1e3
-        return [
-            _Served(
-                answer=answers.get(id(pending)) or DeadlineExceeded("The call waited past its deadline."),
-                wait_ms=(started - pending.queued) * 1e3,
-                compute_ms=compute_ms,
-                batch_size=len(live),
-            )
-            for pending in batch
-        ]
-
-    def _predict(self, calls: Sequence[SkillCall[Any]]) -> Sequence[SkillResult | SkillError]:
-        try:
-            answers = self.skill.predict(calls)
-        except SkillError as error:
-            if len(calls) == 1:
-                return [error]
-        except Exception:  # noqa: BLE001 - the process's edge towards skill code
-            self._log.exception("skill_failed", batch_size=len(calls))
-            if len(calls) == 1:
-                return [SkillFailed(f"The skill {self.spec.name} failed on this input.")]
-        else:
-            if len(answers) == len(calls):
-                return answers
-            self._log.error("skill_answered_wrong_count", expected=len(calls), got=len(answers))
-            return [SkillFailed(f"The skill {self.spec.name} failed on this input.")] * len(calls)
-        # One bad call must not take its neighbours along.
-        return [answer for call in calls for answer in self._predict([call])]
 
 
 class SkillServer:
@@ -119,40 +56,53 @@ class SkillServer:
         skills: name to `SkillConfig` (as plain data).
         redis_url: where the pictures are.
         image_cache_bytes_max: bound of the decoded-picture cache, bytes of pixels.
+        parts: for parts of hosted composites that are not hosted here, the Serve application that does.
     """
 
-    def __init__(self, skills: Mapping[str, Mapping[str, Any]], redis_url: str, image_cache_bytes_max: int) -> None:
+    def __init__(
+        self,
+        skills: Mapping[str, Mapping[str, Any]],
+        redis_url: str,
+        image_cache_bytes_max: int,
+        parts: Mapping[str, str] | None = None,
+    ) -> None:
         import redis.asyncio
 
         self._log = structlog.get_logger()
         self._metrics = SkillMetrics()
         self._redis = redis.asyncio.Redis.from_url(redis_url)
         self._images = ImageReader(self._redis, image_cache_bytes_max)
-        self._lanes: dict[str, _Lane] = {}
-        for name, raw in skills.items():
-            config = SkillConfig.model_validate(raw)
-            started = time.perf_counter()
-            skill = load_skill(name, config.skill_class)(config.checkpoint, config.device, **config.options)
-            skill.setup()
-            self._lanes[name] = _Lane(skill, config)
-            self._log.info("skill_loaded", skill=name, elapsed_ms=round((time.perf_counter() - started) * 1e3))
+        self._elsewhere = {skill: AppHandle(app) for skill, app in (parts or {}).items()}
+        self._lanes: dict[str, Lane] = {}
+        self._composites: dict[str, Composite[Any, Any]] = {}
+        self._specs: dict[str, SkillSpec] = {}
+        for name, config in skills.items():
+            self._host(name, SkillConfig.model_validate(config))
+
+    def _host(self, name: str, config: SkillConfig) -> None:
+        skill_class: type[BaseSkill[Any, Any]] = load_skill(name, config.skill_class)
+        self._specs[name] = skill_class.spec()
+        if issubclass(skill_class, Composite):
+            self._composites[name] = skill_class()
+            return
+        assert issubclass(skill_class, Skill)
+        skill = skill_class(config.checkpoint, config.device, **config.options)
+        self._lanes[name] = lane = Lane(skill, config.max_batch_size, config.batch_wait_timeout_s)
+        if config.load == "eager":
+            lane.load()
 
     async def call(self, wire: dict[str, Any]) -> dict[str, Any]:
         """Run one call. Errors come back as data (`SkillReply.error`), never as exceptions."""
-        request = SkillRequest.from_wire(wire)
+        return (await self._reply(SkillRequest.from_wire(wire))).to_wire()
+
+    async def close(self) -> None:
+        """Free the connection to Redis; a replica that ends frees it anyway."""
+        await self._redis.aclose()
+
+    async def _reply(self, request: SkillRequest) -> SkillReply:
         started = time.perf_counter()
         try:
-            lane = self._lane(request.skill)
-            served = await self._serve(lane, request)
-            if isinstance(served.answer, SkillError):
-                raise served.answer
-            reply = SkillReply(
-                result=served.answer.model_dump(mode="json"),
-                checkpoint=lane.checkpoint,
-                wait_ms=served.wait_ms,
-                compute_ms=served.compute_ms,
-                batch_size=served.batch_size,
-            )
+            reply = await self._answered(request)
         except SkillError as error:
             reply = SkillReply(error=error.to_wire())
         except Exception:  # noqa: BLE001 - the process's edge: what is left is the infrastructure, such as Redis
@@ -172,32 +122,67 @@ class SkillServer:
             wait_ms=round(reply.wait_ms, 2),
             batch_size=reply.batch_size,
         )
-        return reply.to_wire()
+        return reply
 
-    async def close(self) -> None:
-        """Free the connection to Redis; a replica that ends frees it anyway."""
-        await self._redis.aclose()
-
-    def _lane(self, name: str) -> _Lane:
-        try:
-            return self._lanes[name]
-        except KeyError:
-            raise UnknownSkill(f"This replica does not host {name!r}.") from None
-
-    async def _serve(self, lane: _Lane, request: SkillRequest) -> _Served:
+    async def _answered(self, request: SkillRequest) -> SkillReply:
+        spec = self._specs.get(request.skill)
+        if spec is None:
+            raise UnknownSkill(f"This replica does not host {request.skill!r}.")
         remaining_s = request.deadline - time.time()
         if remaining_s <= 0:
             raise DeadlineExceeded("The call arrived after its deadline.")
+        args = _validated(spec, request.args)
         try:
             async with asyncio.timeout(remaining_s):
-                call = SkillCall(args=_validated(lane.spec, request.args), images=await self._read(request.images))
-                return await lane.batcher.submit(_Pending(call, request, time.perf_counter()))
+                if request.skill in self._composites:
+                    return await self._composed(self._composites[request.skill], args, request)
+                lane = self._lanes[request.skill]
+                images = await self._read(request.images)
+                return await _reply(await lane.submit(SkillCall(args, images), request.deadline), lane.checkpoint)
         except TimeoutError:
-            raise DeadlineExceeded(f"{lane.spec.name} did not answer within the call's deadline.") from None
+            raise DeadlineExceeded(f"{request.skill} did not answer within the call's deadline.") from None
+
+    async def _composed(self, composite: Composite[Any, Any], args: Any, request: SkillRequest) -> SkillReply:
+        started = time.perf_counter()
+        parts = CallParts(request, self._part_reply)
+        try:
+            answer = await composite.compose(args, {Symbol(name): ref for name, ref in request.images.items()}, parts)
+        except SkillError as error:
+            answer = error
+        except Exception:  # noqa: BLE001 - the process's edge towards skill code
+            self._log.exception("skill_failed", skill=request.skill, request_id=request.request_id)
+            answer = failed(request.skill)
+        compute_ms = (time.perf_counter() - started) * 1e3
+        return await _reply(Served(answer, 0.0, compute_ms, 1), " + ".join(parts.checkpoints))
+
+    async def _part_reply(self, request: SkillRequest) -> SkillReply:
+        """A part's answer, from here if it is hosted here."""
+        if request.skill in self._specs:
+            return await self._reply(request)
+        handle = self._elsewhere.get(request.skill)
+        if handle is None:
+            raise UnknownSkill(f"This replica does not know who hosts {request.skill!r}.")
+        return SkillReply.from_wire(await handle.call("call", request.to_wire(), request.deadline))
 
     async def _read(self, handles: Mapping[str, str]) -> dict[Symbol, Image.Image]:
         pictures = await asyncio.gather(*(self._images.read(handle) for handle in handles.values()))
         return {Symbol(symbol): picture for symbol, picture in zip(handles, pictures, strict=True)}
+
+
+async def _reply(served: Served, checkpoint: str) -> SkillReply:
+    """A lane's answer as it travels; raises it where it is an error."""
+    answer = served.answer
+    if isinstance(answer, SkillError):
+        raise answer
+    pictures = {name: value for name, value in answer if isinstance(value, Image.Image)}
+    return SkillReply(
+        result=answer.model_dump(mode="json", exclude=set(pictures)),
+        pictures={name: await asyncio.to_thread(encode, picture) for name, picture in pictures.items()},
+        checkpoint=checkpoint,
+        wait_ms=served.wait_ms,
+        compute_ms=served.compute_ms,
+        batch_size=served.batch_size,
+    )
 
 
 def _validated(spec: SkillSpec, args: Mapping[str, Any]) -> Any:

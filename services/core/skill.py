@@ -41,12 +41,11 @@ class SkillCall(Generic[ArgsT]):
         return self.images[Symbol.IMAGE]
 
 
-class Skill(ABC, Generic[ArgsT, ResultT]):
-    """One vision tool.
+class BaseSkill(ABC, Generic[ArgsT, ResultT]):
+    """What every skill declares, whether it has a model (`Skill`) or runs other skills (`Composite`).
 
-    Subclasses set `name`, `Args` and `Result`, load weights in `setup` and answer in `predict`.
-    The docstring's first line tells planners what the skill does. `default_checkpoint` names the weights
-    that answer when no `checkpoint` is configured.
+    The docstring's first line tells planners what the skill does. `produces` names session state that a call adds;
+    `services.core.spec.RESULT_FIELDS` says which fields of the result carry it.
     """
 
     name: ClassVar[str] = ""
@@ -54,9 +53,23 @@ class Skill(ABC, Generic[ArgsT, ResultT]):
     consumes: ClassVar[frozenset[Symbol]] = frozenset({Symbol.IMAGE})
     produces: ClassVar[frozenset[Symbol]] = frozenset()
     version: ClassVar[str] = "1"
-    default_checkpoint: ClassVar[str] = "built-in"
+    parts: ClassVar[tuple[type[BaseSkill[Any, Any]], ...]] = ()
     Args: type[SkillArgs]
     Result: type[SkillResult]
+
+    @classmethod
+    def spec(cls) -> SkillSpec:
+        return SkillSpec.of(cls)
+
+
+class Skill(BaseSkill[ArgsT, ResultT]):
+    """One vision tool with a model of its own.
+
+    Subclasses set `name`, `Args` and `Result`, load weights in `setup` and answer in `predict`.
+    `default_checkpoint` names the weights that answer when no `checkpoint` is configured.
+    """
+
+    default_checkpoint: ClassVar[str] = "built-in"
 
     def __init__(self, checkpoint: str | None = None, device: str = "cpu", **options: Any) -> None:
         """Keep the configuration; load nothing.
@@ -69,10 +82,6 @@ class Skill(ABC, Generic[ArgsT, ResultT]):
         self.checkpoint = checkpoint
         self.device = device
         self.options = options
-
-    @classmethod
-    def spec(cls) -> SkillSpec:
-        return SkillSpec.of(cls)
 
     def setup(self) -> None:
         """Load the weights. Called once, before the first `predict`."""

@@ -7,6 +7,7 @@ JSON schemas. Importing it needs neither torch nor Ray.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from services.core.types import SkillArgs, SkillResult
 
 if TYPE_CHECKING:
-    from services.core.skill import Skill
+    from services.core.skill import BaseSkill
 
 
 class Symbol(StrEnum):
@@ -25,6 +26,14 @@ class Symbol(StrEnum):
     IMAGE_SEG = "image_seg"
     REFERENCE_IMAGE = "reference_image"
     REFERENCE_MASK = "reference_mask"
+
+
+RESULT_FIELDS: Mapping[Symbol, tuple[str, ...]] = {
+    Symbol.IMAGE: ("edited_image",),
+    Symbol.MASK: ("mask_rle", "masks_rle"),
+    Symbol.IMAGE_SEG: ("image_seg",),
+}
+"""The result fields that may carry a produced symbol, under the reference implementation's names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +47,8 @@ class SkillSpec:
         description: the whole class docstring.
         args_model, result_model: pydantic models of arguments and result.
         consumes: session state that the orchestrator fills in, `image` for most skills.
-        produces: session state that a call adds.
+        produces: session state that a call adds, by the result field that carries it.
+        parts: names of the skills that a composite runs; a deployment that offers it must offer them too.
         version: enters cache keys; raise it when the same call starts to give another result.
     """
 
@@ -49,15 +59,17 @@ class SkillSpec:
     result_model: type[SkillResult]
     aliases: tuple[str, ...] = ()
     consumes: frozenset[Symbol] = field(default_factory=frozenset)
-    produces: frozenset[Symbol] = field(default_factory=frozenset)
+    produces: Mapping[str, Symbol] = field(default_factory=dict, hash=False)
+    parts: tuple[str, ...] = ()
     version: str = "1"
 
     @classmethod
-    def of(cls, skill: type[Skill[Any, Any]]) -> SkillSpec:
+    def of(cls, skill: type[BaseSkill[Any, Any]]) -> SkillSpec:
         """The spec of a skill class.
 
         Raises:
-            TypeError: the class lacks a name or a docstring; the message says which.
+            TypeError: the class lacks a name, a docstring, or the result field of something that it produces; the
+                message says what to write.
         """
         if not getattr(skill, "name", ""):
             raise TypeError(f"{skill.__qualname__} needs a class attribute `name`, for example name = 'sam'.")
@@ -72,7 +84,8 @@ class SkillSpec:
             result_model=skill.Result,
             aliases=tuple(skill.aliases),
             consumes=frozenset(skill.consumes),
-            produces=frozenset(skill.produces),
+            produces={_carrier(skill, symbol): symbol for symbol in sorted(skill.produces)},
+            parts=tuple(part.name for part in skill.parts),
             version=skill.version,
         )
 
@@ -94,8 +107,23 @@ class SkillSpec:
             "summary": self.summary,
             "description": self.description,
             "consumes": sorted(self.consumes),
-            "produces": sorted(self.produces),
+            "produces": dict(self.produces),
+            "parts": list(self.parts),
             "version": self.version,
             "arguments": self.args_schema(),
             "result": self.result_schema(),
         }
+
+
+def _carrier(skill: type[BaseSkill[Any, Any]], symbol: Symbol) -> str:
+    """The result field that carries a produced symbol."""
+    names = RESULT_FIELDS.get(symbol, ())
+    for name in names:
+        if name in skill.Result.model_fields:
+            return name
+    wanted = " or ".join(f"`{name}`" for name in names)
+    raise TypeError(
+        f"{skill.__qualname__} produces {symbol}, so its Result needs a field {wanted}."
+        if names
+        else f"{skill.__qualname__} cannot produce {symbol}: it is what a person gives."
+    )

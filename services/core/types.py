@@ -15,6 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from services.core.masks import decode_rle
+
 IMAGE_ID_PATTERN = r"^img_[0-9a-f]{40}$"
 
 ImageRef = Annotated[
@@ -64,11 +66,12 @@ class MaskRLE(BaseModel):
         return cls(size=(mask.shape[0], mask.shape[1]), counts=code["counts"].decode("ascii"))
 
     def to_array(self) -> NDArray[np.bool_]:
-        """The mask as a [height, width] array."""
-        from pycocotools import mask as coco
+        """The mask as a [height, width] array.
 
-        decoded: NDArray[np.uint8] = coco.decode({"size": list(self.size), "counts": self.counts.encode("ascii")})
-        return decoded.astype(np.bool_)
+        Raises:
+            BadMaskCode: `counts` is damaged or does not fit `size`.
+        """
+        return decode_rle(self.counts, *self.size)
 
 
 class _PictureField:

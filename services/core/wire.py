@@ -33,9 +33,16 @@ class SkillRequest:
 
 @dataclass(frozen=True, slots=True)
 class SkillReply:
-    """One answer: `result`, or `error` as `SkillError.to_wire` gives it."""
+    """One answer: `result`, or `error` as `SkillError.to_wire` gives it.
+
+    Attributes:
+        result: JSON-compatible, without the fields that hold pictures.
+        pictures: PNG bytes by result field; a replica has no right to store them.
+        checkpoint: the weights that answered; those of all parts for a composite.
+    """
 
     result: dict[str, Any] | None = None
+    pictures: dict[str, bytes] = field(default_factory=dict)
     error: dict[str, Any] | None = field(default=None)
     checkpoint: str = ""
     wait_ms: float = 0.0
