@@ -48,16 +48,22 @@ class TorchSkill(Skill[ArgsT, ResultT]):
 
     def place(self, model: ModelT) -> ModelT:
         """Put a module on the device, in the configured precision and memory format, ready for inference."""
+        module: Any = model
+        placed: ModelT = self.made_ready(module.to(device=self.device, dtype=self.torch_dtype))
+        return placed
+
+    def made_ready(self, model: ModelT) -> ModelT:
+        """A module that is on its device already: memory format, inference, and compiled where that is asked for."""
         import torch
 
         module: Any = model
-        module = module.to(device=self.device, dtype=self.torch_dtype).eval().requires_grad_(False)
+        module = module.eval().requires_grad_(False)
         if self.settings.channels_last:
             module = module.to(memory_format=torch.channels_last)
         if self.settings.compile:
             module.compile()
-        placed: ModelT = module
-        return placed
+        ready: ModelT = module
+        return ready
 
     def pixels(self, tensor: Any) -> Any:
         """A batch of pictures [batch, channels, height, width] on the model's device, precision and memory format."""
