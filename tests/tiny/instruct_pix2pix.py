@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.diffusion_examples import save_pipeline
+
+OPTIONS = {"steps": 2}
+
+
+def make(folder: Path) -> str:
+    return save_pipeline("StableDiffusionInstructPix2PixPipeline", folder, in_channels=8)
