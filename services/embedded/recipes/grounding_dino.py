@@ -18,12 +18,12 @@ from services.embedded.training.phrases import Prompt, bert_tokenizer
 from services.embedded.training.pictures import boxes_of, normalised, plain_view, varied_view
 from services.embedded.training.precision import run_in_bf16
 from services.embedded.training.recipe import Recipe, RecipeConfig
-from services.embedded.training.trunk import load_trunk, trunk_config
+from services.embedded.training.trunk import load_trunk, thaw_batch_norms, trunk_config, without_thawed
 from services.embedded.world.cache import SceneCache
 from services.embedded.world.concepts import CONCEPTS
 from services.embedded.world.language import detection_phrase
 
-SHORTEST_EDGE = 192
+SHORTEST_EDGE = 160
 
 
 class GroundingDinoConfig(RecipeConfig):
@@ -78,10 +78,10 @@ class GroundingDinoRecipe(Recipe[GroundingDinoConfig]):
             dropout=0.0,
             fusion_droppath=0.0,
             disable_custom_kernels=True,
-            embedding_init_target=False,
         )
         model = GroundingDinoForObjectDetection(config)
         model.model.unfreeze_backbone()
+        thaw_batch_norms(model.model.backbone)
         load_trunk(model.model.backbone.conv_encoder.model, self.checkpoints["trunk"])
         run_in_bf16(model.model.backbone.conv_encoder)
         # Without this the first logits, products of two layer-normed vectors, are tens.
@@ -176,7 +176,9 @@ class GroundingDinoRecipe(Recipe[GroundingDinoConfig]):
     def save(self, model: Any, folder: Path) -> None:
         from transformers import GroundingDinoImageProcessor, GroundingDinoProcessor
 
-        model.save_pretrained(folder)
+        frozen = type(model)(model.config)
+        frozen.load_state_dict(without_thawed(model.state_dict()))
+        frozen.save_pretrained(folder)
         edge = {"shortest_edge": self.config.size, "longest_edge": 2 * self.config.size}
         GroundingDinoProcessor(GroundingDinoImageProcessor(size=edge), self._tokens).save_pretrained(folder)
 

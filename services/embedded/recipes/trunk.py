@@ -23,7 +23,7 @@ class TrunkConfig(RecipeConfig):
     steps: int = 6000
     batch_size: int = 64
     learning_rate: float = 2e-3
-    size: int = 192
+    size: int = 160
     tag_weight: float = 2.0
 
 

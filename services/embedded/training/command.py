@@ -13,7 +13,6 @@ from services.embedded.training.loop import Run, RunOptions
 from services.embedded.training.publish import CARD, publish, weights_folder
 from services.embedded.training.recipe import Recipe, WorldData, recipe_class
 
-
 TRAIN_SEED, DEV_SEED = 1, 2
 
 

@@ -33,3 +33,23 @@ def load_trunk(backbone: torch.nn.Module, checkpoint: Path) -> None:
     result = backbone.load_state_dict({name: value for name, value in weights.items() if name in known}, strict=False)
     if result.missing_keys:
         raise ValueError(f"The trunk in {checkpoint} lacks {result.missing_keys[:3]}.")
+
+
+def thaw_batch_norms(module: torch.nn.Module) -> None:
+    """Put trainable batch norms where transformers' detectors have frozen ones.
+
+    A ResNet from scratch trains better and, in mixed precision, three times faster with them: the frozen
+    ones compute in float32. Names and values in the state dict stay the same but for `num_batches_tracked`.
+    """
+    for name, child in module.named_children():
+        if type(child).__name__.endswith("FrozenBatchNorm2d"):
+            norm = torch.nn.BatchNorm2d(child.weight.shape[0])
+            norm.load_state_dict(child.state_dict(), strict=False)
+            setattr(module, name, norm)
+        else:
+            thaw_batch_norms(child)
+
+
+def without_thawed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A state dict that fits the module with its frozen batch norms again."""
+    return {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
