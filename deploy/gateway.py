@@ -37,7 +37,8 @@ def create_app() -> FastAPI:
         configure_logs("gateway")
         await _connected()
         status = AppStatus()
-        return parts_around(settings, ServeSkillClient(skills, status), _planner(profile.planner, status))
+        planner = _planner(profile.planner, status)
+        return parts_around(settings, lambda images: ServeSkillClient(skills, status, images), planner)
 
     return gateway_app.create_app(make_parts=make_parts, specs=[spec for spec, _ in skills])
 

@@ -33,10 +33,12 @@ class SkillOutcome:
     """A successful skill call.
 
     Attributes:
-        result: JSON-compatible, valid against the spec's `result_model`.
+        result: JSON-compatible, valid against the spec's `result_model`; produced pictures are stored and appear in
+            it as handles.
         checkpoint: which weights answered.
         compute_ms: time in `predict`; wait_ms: time queued before it.
         batch_size: how many calls shared the batch.
+        pictures: handles of the produced pictures, by result field.
     """
 
     skill: str
@@ -45,6 +47,7 @@ class SkillOutcome:
     compute_ms: float
     wait_ms: float
     batch_size: int = 1
+    pictures: Mapping[str, str] = field(default_factory=dict)
 
 
 class SkillClient(Protocol):

@@ -1,4 +1,4 @@
-"""Skills over Ray Serve handles: argument check, deadline, one retry, errors in our terms."""
+"""Skills over Ray Serve handles: argument check, deadline, one retry, produced pictures stored, errors in our terms."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.ports import CallContext, SkillOutcome
-from services.core.errors import BadArguments, SkillError, UnknownSkill
+from gateway.errors import BadImage
+from gateway.ports import CallContext, ImageStore, SkillOutcome
+from services.core.errors import BadArguments, SkillError, SkillFailed, UnknownSkill
 from services.core.handles import AppHandle, AppStatus
 from services.core.spec import SkillSpec, Symbol
 from services.core.wire import SkillReply, SkillRequest
@@ -20,14 +21,16 @@ class ServeSkillClient:
     Args:
         applications: for each offered skill, its spec and the Serve application that hosts it.
         status: which applications run.
+        images: where pictures that skills produce are stored.
     """
 
-    def __init__(self, applications: Sequence[tuple[SkillSpec, str]], status: AppStatus) -> None:
+    def __init__(self, applications: Sequence[tuple[SkillSpec, str]], status: AppStatus, images: ImageStore) -> None:
         self._specs = sorted((spec for spec, _ in applications), key=lambda spec: spec.name)
         self._by_name = {name: spec for spec in self._specs for name in spec.names}
         handles = {app: AppHandle(app) for _, app in applications}
         self._handles = {spec.name: handles[app] for spec, app in applications}
         self._status = status
+        self._images = images
 
     def specs(self) -> Sequence[SkillSpec]:
         return self._specs
@@ -58,15 +61,30 @@ class ServeSkillClient:
         reply = SkillReply.from_wire(wire)
         if reply.error is not None:
             raise SkillError.from_wire(reply.error)
+        pictures = await self._stored(request, reply, context)
         return SkillOutcome(
             skill=spec.name,
-            result=reply.result or {},
+            result={**(reply.result or {}), **pictures},
             checkpoint=reply.checkpoint,
             compute_ms=reply.compute_ms,
             wait_ms=reply.wait_ms,
             batch_size=reply.batch_size,
+            pictures=pictures,
         )
+
+    async def _stored(self, request: SkillRequest, reply: SkillReply, context: CallContext) -> dict[str, str]:
+        """Handles of the produced pictures by result field; their lineage is the call."""
+        handles = {}
+        call = {"skill": request.skill, "checkpoint": reply.checkpoint, "args": request.args, "images": request.images}
+        for field, data in reply.pictures.items():
+            try:
+                info = await self._images.put(data, owner=context.owner, lineage=call | {"field": field})
+            except BadImage as error:
+                raise SkillFailed(f"{request.skill} made a picture that cannot be stored: {error.message}") from error
+            handles[field] = info.id
+        return handles
 
     async def ready(self) -> Mapping[str, bool]:
         running = await self._status.ready()
-        return {name: handle.app in running for name, handle in self._handles.items()}
+        apps = {name: handle.app for name, handle in self._handles.items()}
+        return {spec.name: all(apps.get(name) in running for name in (spec.name, *spec.parts)) for spec in self._specs}

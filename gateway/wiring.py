@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from gateway.orchestrator.orchestrator import Orchestrator
 from gateway.parts import GatewayParts
-from gateway.ports import Planner, SkillClient
+from gateway.ports import ImageStore, Planner, SkillClient
 from gateway.settings import GatewaySettings
 from gateway.state.images import RedisImageStore
 from gateway.state.sessions import RedisSessionStore
@@ -25,15 +27,19 @@ def redis_client(settings: GatewaySettings) -> Redis:
     return Redis.from_pool(pool)
 
 
-def parts_around(settings: GatewaySettings, skills: SkillClient, planner: Planner) -> GatewayParts:
-    """The parts with state in Redis, around the given skills and planner."""
+def parts_around(
+    settings: GatewaySettings, skills_with: Callable[[ImageStore], SkillClient], planner: Planner
+) -> GatewayParts:
+    """The parts with state in Redis, around the given planner and the skills that `skills_with` a store makes."""
     redis = redis_client(settings)
+    images = RedisImageStore(redis, settings)
+    skills = skills_with(images)
     return GatewayParts(
         planner=planner,
         skills=skills,
-        images=RedisImageStore(redis, settings),
+        images=images,
         sessions=RedisSessionStore(redis, settings),
-        orchestrator=Orchestrator(planner, skills, settings),
+        orchestrator=Orchestrator(planner, skills, images, settings),
         settings=settings,
         close=redis.aclose,
     )

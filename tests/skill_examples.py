@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Sequence
 
+from PIL import Image
 from pydantic import Field
 
+from services.core.composite import Composite, PartRunner, Pictures
 from services.core.errors import BadArguments, SkillError
 from services.core.skill import Skill, SkillCall
-from services.core.types import SkillArgs, SkillResult
+from services.core.spec import Symbol
+from services.core.types import MaskRLE, Picture, SkillArgs, SkillResult
 
 
 class EchoArgs(SkillArgs):
@@ -54,6 +58,20 @@ class Echo(Skill[EchoArgs, EchoResult]):
         return EchoResult(text=call.args.text, batch_size=batch_size)
 
 
+class Late(Echo):
+    """Cannot be loaded the first time."""
+
+    name = "late"
+    aliases = ()
+    loads = 0
+
+    def setup(self) -> None:
+        Late.loads += 1
+        if Late.loads == 1:
+            raise OSError("/internal/path has no weights")
+        super().setup()
+
+
 class Looker(Skill[SkillArgs, EchoResult]):
     """Tells the size of a picture."""
 
@@ -63,3 +81,50 @@ class Looker(Skill[SkillArgs, EchoResult]):
 
     def predict(self, batch: Sequence[SkillCall[SkillArgs]]) -> Sequence[EchoResult | SkillError]:
         return [EchoResult(text=f"{call.image.width}x{call.image.height}", batch_size=len(batch)) for call in batch]
+
+
+class SketcherResult(SkillResult):
+    """A picture, a map of it, and masks."""
+
+    edited_image: Picture
+    image_seg: Picture
+    masks_rle: list[MaskRLE] = Field(default_factory=list)
+
+
+class Sketcher(Skill[SkillArgs, SketcherResult]):
+    """Makes pictures."""
+
+    name = "sketcher"
+    produces = frozenset({Symbol.IMAGE, Symbol.IMAGE_SEG, Symbol.MASK})
+    Args = SkillArgs
+    Result = SketcherResult
+
+    def predict(self, batch: Sequence[SkillCall[SkillArgs]]) -> Sequence[SketcherResult | SkillError]:
+        return [
+            SketcherResult(edited_image=call.image.rotate(180), image_seg=Image.new("RGB", call.image.size, "blue"))
+            for call in batch
+        ]
+
+
+class DoubledResult(SkillResult):
+    """What was said twice, and the picture turned around."""
+
+    text: str
+    turned: Picture
+
+
+class Doubler(Composite[EchoArgs, DoubledResult]):
+    """Says the text twice and turns the picture."""
+
+    name = "echo+sketcher"
+    aliases = ("doubler",)
+    parts = (Echo, Sketcher)
+    Args = EchoArgs
+    Result = DoubledResult
+
+    async def compose(self, args: EchoArgs, images: Pictures, parts: PartRunner) -> DoubledResult:
+        first, second = await asyncio.gather(*(parts.run(Echo, args, {}) for _ in range(2)))
+        sketched = await parts.run(Sketcher, SkillArgs(), images)
+        if first.text == "break":
+            raise RuntimeError("secret /internal/path")
+        return DoubledResult(text=f"{first.text} {second.text}", turned=sketched.edited_image)

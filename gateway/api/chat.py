@@ -31,7 +31,7 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     """Ask about a picture.
 
     With `stream` the answer comes as OpenAI's chunks; the last one also carries `session_id`,
-    `images` and, with `debug`, `debug`. What fails before the first piece of the answer has a
+    `images`, `produced_images` and, with `debug`, `debug`. What fails before the first piece of the answer has a
     status of its own; what fails later is an event with `error`, without `[DONE]` after it.
     """
     parts = parts_of(request)

@@ -49,7 +49,8 @@ async def turn_input(body: ChatRequest, parts: GatewayParts, owner: str) -> Turn
         session = session.model_copy(update={"conversation": tuple(earlier), "images": _pictures_of(earlier)})
     else:
         (question,) = await _turns([(len(messages) - 1, messages[-1])], parts.images, owner)
-        await _renew(session.images[-parts.settings.images_per_message_max :], parts.images, owner)
+        recent = session.images[-parts.settings.images_per_message_max :]
+        await _renew([*recent, *session.symbols.values()], parts.images, owner)
     assert isinstance(question, UserTurn)
     return TurnInput(
         TurnRequest(

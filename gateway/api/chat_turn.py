@@ -97,7 +97,11 @@ class ChatTurn:
         return {"id": self._id, "object": kind, "created": self._created, "model": self._parts.planner.model}
 
     def _ours(self, finished: TurnFinished) -> dict[str, Any]:
-        ours: dict[str, Any] = {"session_id": finished.session.id, "images": list(self._given.request.images)}
+        ours: dict[str, Any] = {
+            "session_id": finished.session.id,
+            "images": list(self._given.request.images),
+            "produced_images": finished.produced,
+        }
         if self._body.debug:
             ours["debug"] = {"steps": [step.model_dump(mode="json") for step in finished.steps]}
         return ours

@@ -8,8 +8,11 @@ import binascii
 import re
 
 from gateway.errors import BadImage, InvalidRequest
+from gateway.masks import mask_png
 from gateway.ports import ImageStore
 from gateway.state.models import ImageInfo
+from services.core.masks import BadMaskCode
+from services.core.types import MaskRLE
 
 _DATA_HEAD = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64", re.ASCII | re.IGNORECASE)
 _HEAD_CHARS_MAX = 80
@@ -45,6 +48,25 @@ async def picture(reference: str, images: ImageStore, *, owner: str, param: str)
         "A picture is given as a handle (img_...) from /v1/images, or as a data: URL (data:image/png;base64,...).",
         param=param,
     )
+
+
+async def mask(code: MaskRLE, images: ImageStore, *, owner: str, param: str, pixels_max: int) -> ImageInfo:
+    """The stored picture, white inside, of a run-length code.
+
+    Raises:
+        InvalidRequest: the code is damaged, or the mask is over `pixels_max`.
+    """
+    height, width = code.size
+    if height * width > pixels_max:
+        raise InvalidRequest(
+            f"{param}: a mask of {height} x {width} pixels is too large; at most {pixels_max} pixels are taken.",
+            param=f"{param}.size",
+        )
+    try:
+        data = await asyncio.to_thread(mask_png, code)
+    except BadMaskCode as error:
+        raise InvalidRequest(f"{param}: this is not the code of a mask: {error}.", param=f"{param}.counts") from error
+    return await images.put(data, owner=owner)
 
 
 async def _decoded(url: str, param: str) -> bytes:

@@ -14,11 +14,12 @@ router = APIRouter(tags=["sessions"])
 
 
 class SessionTurn(BaseModel):
-    """A question and its answer; `steps` only with `debug`."""
+    """A question and its answer; `produced_images` are pictures that skills made for it; `steps` only with `debug`."""
 
     question: str
     images: list[str]
     answer: str
+    produced_images: list[str]
     created: float
     request_id: str
     steps: list[StepRecord] | None = None

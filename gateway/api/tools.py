@@ -5,21 +5,30 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, create_model, field_validator
 from pydantic_core import PydanticSerializationError
 
-from gateway.api.pictures import picture
+from gateway.api.pictures import mask, picture
 from gateway.disconnect import ClientGone, cancelled_when_client_leaves
 from gateway.parts import call_context, metrics_of, parts_of
 from gateway.responses import FastJson
 from services.core.errors import SkillError
 from services.core.spec import SkillSpec, Symbol
+from services.core.types import MaskRLE
 
 PictureReference = Field(description="Handle (`img_...`) or data: URL (base64) of a stored picture, mask or map.")
+MaskReference = Field(
+    description="A mask: handle or data: URL of a picture that is white inside, or a COCO run-length code."
+)
+MASKS = frozenset({Symbol.MASK, Symbol.REFERENCE_MASK})
+MaskInput = Annotated[
+    Annotated[str, Tag("picture")] | Annotated[MaskRLE, Tag("rle")],
+    Discriminator(lambda value: "picture" if isinstance(value, str) else "rle"),
+]
 
 
 class ToolRequest(BaseModel):
@@ -55,14 +64,15 @@ class ToolResponse(BaseModel):
 
 
 class ToolDescription(BaseModel):
-    """A tool as data; `arguments` and `result` are JSON schemas."""
+    """A tool as data; `arguments` and `result` are JSON schemas, `produces` is by result field."""
 
     name: str
     aliases: list[str]
     summary: str
     description: str
     consumes: list[str]
-    produces: list[str]
+    produces: dict[str, str]
+    parts: list[str]
     version: str
     arguments: dict[str, Any]
     result: dict[str, Any]
@@ -120,7 +130,12 @@ async def _call(spec: SkillSpec, body: Any, request: Request) -> Response:
     context = call_context(request, parts.settings.tool_deadline_s)
     handles: dict[Symbol, str] = {}
     for symbol in sorted(spec.consumes):
-        info = await picture(getattr(body, symbol), parts.images, owner=context.owner, param=str(symbol))
+        given = getattr(body, symbol)
+        if isinstance(given, MaskRLE):
+            pixels_max = parts.settings.image_pixels_max
+            info = await mask(given, parts.images, owner=context.owner, param=str(symbol), pixels_max=pixels_max)
+        else:
+            info = await picture(given, parts.images, owner=context.owner, param=str(symbol))
         handles[symbol] = info.id
     args = body.arguments.model_dump(mode="json", exclude_unset=True)
     outcome = "failed"
@@ -155,7 +170,10 @@ async def _call(spec: SkillSpec, body: Any, request: Request) -> Response:
 
 
 def _request_model(spec: SkillSpec) -> type[ToolRequest]:
-    fields: dict[str, Any] = {str(symbol): (str, PictureReference) for symbol in sorted(spec.consumes)}
+    fields: dict[str, Any] = {
+        str(symbol): (MaskInput, MaskReference) if symbol in MASKS else (str, PictureReference)
+        for symbol in sorted(spec.consumes)
+    }
     optional = _all_optional(spec)
     fields["arguments"] = (spec.args_model, Field(default_factory=spec.args_model) if optional else Field())
     return create_model(f"{_camel(spec.name)}Request", __base__=ToolRequest, **fields)

@@ -58,13 +58,19 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class TurnFinished:
-    """The turn's end. `finish_reason` is "stop", or "length" when a limit cut it."""
+    """The turn's end.
+
+    Attributes:
+        finish_reason: "stop", or "length" when a limit cut it.
+        produced: handles of the pictures that skills made, oldest first.
+    """
 
     answer: str
     session: Session
     steps: list[StepRecord] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     finish_reason: str = "stop"
+    produced: list[str] = field(default_factory=list)
 
 
 TurnEvent = AnswerDelta | StepPlanned | SkillStarted | SkillFinished | TurnFinished

@@ -19,7 +19,7 @@ from gateway.orchestrator.events import (
     TurnRequest,
 )
 from gateway.orchestrator.turn import TurnState
-from gateway.ports import CallContext, Planner, SkillClient
+from gateway.ports import CallContext, ImageStore, Planner, SkillClient
 from gateway.settings import GatewaySettings
 from gateway.state.models import Session
 from planner.api import PlannerDelta, PlannerDone, PlanRequest, PromptTooLong
@@ -32,13 +32,14 @@ class Orchestrator:
     Args:
         planner: decides.
         skills: acts.
+        images: keeps what masks are made into.
         settings: limits.
     """
 
-    def __init__(self, planner: Planner, skills: SkillClient, settings: GatewaySettings) -> None:
+    def __init__(self, planner: Planner, skills: SkillClient, images: ImageStore, settings: GatewaySettings) -> None:
         self._planner = planner
         self._skills = skills
-        self._runner = SkillRunner(skills, settings)
+        self._runner = SkillRunner(skills, images, settings)
         self._settings = settings
         self._log = structlog.get_logger()
 
@@ -88,14 +89,16 @@ class Orchestrator:
             for action in actions:
                 yield SkillStarted(action.API_name, dict(action.API_params))
             started = time.perf_counter()
-            results = await self._runner.run(actions, turn.picture, context)
+            results = await self._runner.run(actions, turn.symbols, context)
             turn.observed(results, _ms_since(started))
             for result in results:
                 yield SkillFinished(result.skill, result.elapsed_ms, result.result, result.error)
         rest = turn.fallback()
         if rest:
             yield AnswerDelta(rest)
-        yield TurnFinished(turn.answer, turn.updated_session(), turn.steps, turn.usage, turn.finish_reason)
+        yield TurnFinished(
+            turn.answer, turn.updated_session(), turn.steps, turn.usage, turn.finish_reason, turn.produced
+        )
 
     def _log_step(self, context: CallContext, done: PlannerDone, started: float) -> None:
         self._log.info(

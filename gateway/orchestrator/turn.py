@@ -13,6 +13,7 @@ from gateway.state.models import Session, StepRecord, TurnRecord
 from planner.api import PlannerDone
 from planner.conversation import AssistantTurn, Conversation, ObservationTurn, UserTurn, last_exchanges
 from planner.format import Action, PlannerOutput, UnparsableOutput
+from services.core.spec import Symbol
 
 NOTHING_FOUND = "I could not work out an answer. Please ask in other words."
 RESULTS_ONLY = "I could not put the results into words. They are:\n"
@@ -23,6 +24,7 @@ class TurnState:
 
     Attributes:
         conversation: what the planner sees next.
+        produced: handles of the pictures that skills made, oldest first.
         actions: the skill calls that wait to be run; empty once they are.
         over: nothing more is to be done.
     """
@@ -35,6 +37,9 @@ class TurnState:
         self._started = time.time()
         # In the order of last use: a picture that is sent again is the newest one.
         self._images = [*(ref for ref in session.images if ref not in request.images), *request.images]
+        # What was found in one picture is not about another.
+        self._symbols = {} if request.images else dict(session.symbols)
+        self.produced: list[str] = []
         self._calls = 0
         self._results: list[CallResult] = []
         history = last_exchanges(session.conversation, settings.history_turns_max)
@@ -53,9 +58,10 @@ class TurnState:
         self.finish_reason = "stop"
 
     @property
-    def picture(self) -> str | None:
-        """The picture that skills work on: the newest of the message, else the newest of the session."""
-        return self._images[-1] if self._images else None
+    def symbols(self) -> dict[Symbol, str]:
+        """What skills work on; the picture is the newest one, whether it was sent or made."""
+        picture = {Symbol.IMAGE: self._images[-1]} if self._images else {}
+        return self._symbols | picture
 
     @property
     def may_act(self) -> bool:
@@ -100,12 +106,23 @@ class TurnState:
         self._calls += len(results)
         self._results += results
         self.actions = ()
+        for result in results:
+            self._keep(result)
         self.steps[-1].skills_ms = elapsed_ms
         self.steps[-1].results = [result.record() for result in results]
         turn = ObservationTurn(
             observations=tuple(result.observation for result in results), question=self._request.text
         )
         self.conversation = (*self.conversation, turn)
+
+    def _keep(self, result: CallResult) -> None:
+        made = result.outcome.pictures.values() if result.outcome else ()
+        self.produced += [handle for handle in made if handle not in self.produced]
+        for symbol, handle in result.produced.items():
+            if symbol is Symbol.IMAGE:
+                self._images = [*(ref for ref in self._images if ref != handle), handle]
+            else:
+                self._symbols[symbol] = handle
 
     def fallback(self) -> str:
         """An answer where the planner gave none: the results in plain words. Empty when it answered."""
@@ -121,6 +138,7 @@ class TurnState:
             question=self._request.text,
             images=list(self._request.images),
             answer=self.answer,
+            produced_images=self.produced,
             steps=self.steps,
             created=self._started,
             request_id=self._context.request_id,
@@ -129,6 +147,7 @@ class TurnState:
             update={
                 "conversation": (*self._session.conversation, *self.conversation[self._new :]),
                 "images": self._images,
+                "symbols": self._symbols,
                 "turns": [*self._session.turns, record],
             }
         )

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from planner.conversation import Conversation
+from services.core.spec import Symbol
 from services.core.types import ImageRef, ImageSize
 
 
@@ -44,22 +45,31 @@ class StepRecord(BaseModel):
 
 
 class TurnRecord(BaseModel):
-    """One question and how it was answered."""
+    """One question and how it was answered; `produced_images` are handles of pictures that skills made."""
 
     question: str
     images: list[str]
     answer: str
+    produced_images: list[str] = Field(default_factory=list)
     steps: list[StepRecord]
     created: float
     request_id: str
 
 
 class Session(BaseModel):
-    """A conversation: what the planner sees (`conversation`) and what happened (`turns`)."""
+    """A conversation.
+
+    Attributes:
+        conversation: what the planner sees.
+        images: its pictures, sent or made, the current one last.
+        symbols: what else skills may work on, such as the last mask.
+        turns: what happened.
+    """
 
     id: str
     owner: str
     created: float
     conversation: Conversation = ()
     images: list[ImageRef] = Field(default_factory=list)
+    symbols: dict[Symbol, ImageRef] = Field(default_factory=dict)
     turns: list[TurnRecord] = Field(default_factory=list)

@@ -33,7 +33,7 @@ def gateway(redis_url: str) -> Iterator[RunningGateway]:
     planner, skills = FakePlanner(), FakeSkills()
 
     async def make_parts(settings: GatewaySettings) -> GatewayParts:
-        return parts_around(settings.model_copy(update={"redis_url": redis_url}), skills, planner)
+        return parts_around(settings.model_copy(update={"redis_url": redis_url}), lambda _: skills, planner)
 
     app = create_app(make_parts=make_parts, specs=skills.specs())
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))

@@ -163,7 +163,7 @@ def gateway(url: str) -> Any:
     """A gateway process's app, with a connection of its own to Redis."""
 
     async def make_parts(settings: GatewaySettings) -> GatewayParts:
-        return parts_around(settings.model_copy(update={"redis_url": url}), FakeSkills(), FakePlanner())
+        return parts_around(settings.model_copy(update={"redis_url": url}), lambda _: FakeSkills(), FakePlanner())
 
     return create_app(make_parts=make_parts, specs=FakeSkills().specs())
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from fastapi import FastAPI
 from gateway_fakes import FakeSkills, data_url, fake_parts, picture
@@ -14,7 +15,9 @@ from gateway.app import create_app
 from gateway.ports import SkillOutcome
 from services.core.context import CallContext
 from services.core.errors import SkillOverloaded, SkillUnavailable
+from services.core.images import decode
 from services.core.spec import Symbol
+from services.core.types import MaskRLE
 
 
 @pytest.fixture
@@ -97,6 +100,42 @@ async def test_every_kind_of_picture_that_a_tool_consumes_has_its_own_field(
     body = {"image": image, "mask": mask, "arguments": {"prompt": "sky"}}
     assert (await client.post("/v1/tools/painter+mask", json=body)).status_code == 200
     assert skills.calls[0][2] == {Symbol.IMAGE: image, Symbol.MASK: mask}
+
+
+async def test_a_mask_may_be_given_as_a_run_length_code(client: httpx.AsyncClient, skills: FakeSkills) -> None:
+    mask = np.zeros((4, 6), bool)
+    mask[1:3, 2:5] = True
+    code = MaskRLE.from_array(mask).model_dump()
+    body = {"image": await upload(client), "mask": code, "arguments": {"prompt": "sky"}}
+    assert (await client.post("/v1/tools/painter+mask", json=body)).status_code == 200
+    stored = await client.get(f"/v1/images/{skills.calls[0][2][Symbol.MASK]}")
+    assert np.array_equal(np.asarray(decode(stored.content))[..., 0] > 127, mask)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "param"),
+    [
+        ({"size": [2, 2], "counts": "P"}, 400, "mask.counts"),
+        ({"size": [2, 2], "counts": "5"}, 400, "mask.counts"),
+        ({"size": [0, 0], "counts": "0"}, 400, "mask.counts"),
+        ({"size": [10**6, 10**6], "counts": "5"}, 400, "mask.size"),
+        ({"size": [-(10**9), 10**9], "counts": "5"}, 400, "mask.counts"),
+        ({"size": [2, 2]}, 422, "mask.rle.counts"),
+        ({"size": [2, 2, 2], "counts": "4"}, 422, "mask.rle.size"),
+        ({"size": [2, 2], "counts": "\ud800"}, 400, "mask.counts"),
+        ([[0, 1], [1, 0]], 422, "mask.rle"),
+        (None, 422, "mask.rle"),
+    ],
+)
+async def test_a_damaged_run_length_code_is_refused_before_any_skill_sees_it(
+    client: httpx.AsyncClient, skills: FakeSkills, code: Any, status: int, param: str
+) -> None:
+    body = {"image": await upload(client), "mask": code, "arguments": {"prompt": "sky"}}
+    headers = {"Content-Type": "application/json"}
+    response = await client.post("/v1/tools/painter+mask", content=json.dumps(body), headers=headers)
+    assert response.status_code == status, response.text
+    assert response.json()["error"]["param"] == param
+    assert skills.calls == []
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gateway.orchestrator.events import AnswerDelta, SkillFinished, SkillStarted, TurnEvent, TurnFinished, TurnRequest
@@ -18,7 +19,9 @@ from planner.format import Action, PlannerOutput, UnparsableOutput
 from services.core.context import CallContext
 from services.core.errors import SkillError, SkillFailed, UnknownSkill
 from services.core.spec import SkillSpec, Symbol
-from tests.skill_examples import Echo, Looker
+from services.core.types import MaskRLE
+from tests.gateway_fakes import FakeImages
+from tests.skill_examples import Echo, Looker, Sketcher
 
 PICTURE = "img_" + "a" * 40
 OLDER = "img_" + "b" * 40
@@ -103,7 +106,7 @@ async def run(
     max_tokens: int | None = None,
     **limits: Any,
 ) -> tuple[list[TurnEvent], TurnFinished]:
-    orchestrator = Orchestrator(planner, skills or TwoSkills(), GatewaySettings(**limits))
+    orchestrator = Orchestrator(planner, skills or TwoSkills(), FakeImages(), GatewaySettings(**limits))
     context = CallContext("req-1", "me", time.time() + 30)
     session = session or Session(id="sess_1", owner="me", created=0.0)
     request = TurnRequest(text="What is it?", images=images, max_tokens=max_tokens)
@@ -250,3 +253,69 @@ async def test_results_too_long_for_the_planner_are_given_as_they_are() -> None:
 async def test_a_question_that_is_too_long_by_itself_is_an_error_of_the_turn() -> None:
     with pytest.raises(PromptTooLong):
         await run(ScriptedPlanner(PromptTooLong("too long")))
+
+
+class Sketching(TwoSkills):
+    """`sketcher` too, which makes a picture, a map and a mask, or finds nothing."""
+
+    found = True
+
+    def specs(self) -> Sequence[SkillSpec]:
+        return [*super().specs(), Sketcher.spec()]
+
+    async def call(
+        self, skill: str, args: Mapping[str, Any], images: Mapping[Symbol, str], context: CallContext
+    ) -> SkillOutcome:
+        if skill != "sketcher":
+            return await super().call(skill, args, images, context)
+        self.images.append(dict(images))
+        pictures = {"edited_image": EDITED, "image_seg": MAP}
+        halves = [np.array([[True, False, False]]), np.array([[False, True, False]])]
+        masks = [MaskRLE.from_array(half).model_dump(mode="json") for half in halves] if self.found else []
+        return SkillOutcome(skill, {**pictures, "masks_rle": masks}, "weights", 1.0, 0.0, pictures=pictures)
+
+
+EDITED, MAP = "img_" + "e" * 40, "img_" + "5" * 40
+SKETCH = act(("sketcher", {}))
+
+
+async def test_a_picture_that_a_skill_makes_is_given_with_the_answer_and_becomes_the_current_one() -> None:
+    skills = Sketching()
+    _, finished = await run(ScriptedPlanner(SKETCH, act(("looker", {})), answer("done")), skills)
+    assert skills.images == [{Symbol.IMAGE: PICTURE}, {Symbol.IMAGE: EDITED}]
+    assert finished.produced == [EDITED, MAP]
+    assert finished.session.images == [PICTURE, EDITED]
+    assert finished.session.turns[0].produced_images == [EDITED, MAP]
+
+
+async def test_a_later_turn_has_the_mask_and_the_map_until_another_picture_is_sent() -> None:
+    _, first = await run(ScriptedPlanner(SKETCH, answer("done")), Sketching())
+    assert first.session.symbols[Symbol.IMAGE_SEG] == MAP
+    assert first.session.symbols[Symbol.MASK].startswith("img_")
+    _, same = await run(ScriptedPlanner(answer("yes")), images=(), session=first.session)
+    assert same.session.symbols == first.session.symbols
+    _, other = await run(ScriptedPlanner(answer("yes")), images=(OLDER,), session=same.session)
+    assert other.session.symbols == {}
+
+
+async def test_a_skill_that_finds_no_object_leaves_the_session_without_a_mask() -> None:
+    skills = Sketching()
+    skills.found = False
+    _, finished = await run(ScriptedPlanner(SKETCH, answer("nothing there")), skills)
+    assert Symbol.MASK not in finished.session.symbols
+
+
+async def test_a_skill_whose_mask_nobody_made_tells_the_planner_what_to_do() -> None:
+    class Masked(Looker):
+        """Needs a mask."""
+
+        name = "masked"
+        consumes = frozenset({Symbol.IMAGE, Symbol.MASK})
+
+    skills = TwoSkills()
+    skills.specs = lambda: [Masked.spec()]  # type: ignore[method-assign]
+    planner = ScriptedPlanner(act(("masked", {})), answer("sorry"))
+    await run(planner, skills)
+    observed = planner.asked[1].conversation[-1]
+    assert isinstance(observed, ObservationTurn)
+    assert "needs a mask" in observed.observations[0].content["error"]

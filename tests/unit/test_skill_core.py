@@ -12,9 +12,9 @@ from services.core.checksums import verify_sha256
 from services.core.loading import load_skill
 from services.core.registry import DuplicateSkill, Registry, discover
 from services.core.skill import Skill
-from services.core.spec import SkillSpec
+from services.core.spec import SkillSpec, Symbol
 from services.core.types import Box, SkillArgs, SkillResult
-from tests.skill_examples import Echo, Looker
+from tests.skill_examples import Echo, Looker, Sketcher
 
 ALL_ERRORS = [
     errors.BadArguments,
@@ -60,6 +60,24 @@ def test_a_skill_without_a_name_is_told_to_get_one() -> None:
 
     with pytest.raises(TypeError, match="needs a class attribute `name`"):
         Nameless.spec()
+
+
+def test_what_a_skill_produces_is_listed_by_the_field_that_carries_it() -> None:
+    assert Sketcher.spec().produces == {"edited_image": "image", "image_seg": "image_seg", "masks_rle": "mask"}
+
+
+@pytest.mark.parametrize(
+    ("symbol", "told"), [(Symbol.MASK, "needs a field `mask_rle` or `masks_rle`"), (Symbol.REFERENCE_MASK, "cannot")]
+)
+def test_a_skill_must_have_a_field_for_what_it_produces(symbol: Symbol, told: str) -> None:
+    class Boaster(Echo):
+        """Produces what it has no field for."""
+
+        name = "boaster"
+        produces = frozenset({symbol})
+
+    with pytest.raises(TypeError, match=told):
+        Boaster.spec()
 
 
 def test_a_name_that_is_taken_names_both_classes() -> None:

@@ -6,12 +6,13 @@ import time
 from typing import Any
 
 import pytest
+import redis.asyncio
 import structlog
 
-from services.core.images import DATA_KEY, ImageReader, image_id
+from services.core.images import DATA_KEY, ImageReader, decode, image_id
 from services.core.server import SkillServer
 from tests.gateway_fakes import picture
-from tests.skill_examples import Echo
+from tests.skill_examples import Echo, Late
 
 SKILLS: dict[str, dict[str, Any]] = {
     "echo": {"class": "tests.skill_examples:Echo", "max_batch_size": 4},
@@ -108,6 +109,36 @@ async def test_a_store_that_is_away_is_unavailability_and_tells_nothing_internal
     reply = await server().call(request(skill="looker", args={}, images={"image": "img_" + "0" * 40}))
     assert reply["error"]["kind"] == "skill_unavailable"
     assert "127.0.0.1" not in json.dumps(reply)
+
+
+async def test_a_produced_picture_travels_as_png_beside_the_result(redis_url: str) -> None:
+    given = picture(size=(32, 24))
+    async with redis.asyncio.Redis.from_url(redis_url) as client:
+        await client.set(DATA_KEY.format(image_id(given, "me")), given)
+    skill_server = SkillServer({"sketcher": {"class": "tests.skill_examples:Sketcher"}}, redis_url, 2**20)
+    reply = await skill_server.call(request(skill="sketcher", args={}, images={"image": image_id(given, "me")}))
+    await skill_server.close()
+    assert reply["result"] == {"masks_rle": []}
+    assert {name: decode(data).size for name, data in reply["pictures"].items()} == {
+        "edited_image": (32, 24),
+        "image_seg": (32, 24),
+    }
+
+
+LAZY = {"late": {"class": "tests.skill_examples:Late", "load": "first_call"}}
+
+
+async def test_a_skill_may_be_loaded_at_its_first_call_and_loading_is_tried_again() -> None:
+    skill_server = SkillServer(LAZY, NO_REDIS, image_cache_bytes_max=2**20)
+    assert Late.loads == 0
+    with structlog.testing.capture_logs() as logs:
+        failed = await skill_server.call(request(skill="late"))
+    assert failed["error"]["kind"] == "skill_unavailable"
+    assert "/internal/path" not in json.dumps(failed)
+    assert any(line["event"] == "skill_not_loaded" and line["exc_info"] for line in logs)
+    for _ in range(2):
+        assert (await skill_server.call(request(skill="late")))["result"]["text"] == "hi"
+    assert Late.loads == 2
 
 
 class OneStore:

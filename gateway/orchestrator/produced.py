@@ -1,0 +1,32 @@
+"""What a skill call adds to the session: handles by symbol."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.masks import union_png
+from gateway.ports import ImageStore, SkillOutcome
+from services.core.spec import SkillSpec, Symbol
+from services.core.types import MaskRLE
+
+
+async def produced_symbols(
+    spec: SkillSpec, outcome: SkillOutcome, images: ImageStore, *, owner: str
+) -> dict[Symbol, str]:
+    """Handles of what the result carries; several masks are stored as one, their union.
+
+    A symbol that the result has nothing for (no object found) is left out.
+    """
+    found: dict[Symbol, str] = {}
+    for field, symbol in spec.produces.items():
+        value = outcome.result.get(field)
+        if not value:
+            continue
+        if symbol is Symbol.MASK:
+            masks = [MaskRLE.model_validate(code) for code in (value if isinstance(value, list) else [value])]
+            lineage = {"skill": spec.name, "checkpoint": outcome.checkpoint, "field": field}
+            info = await images.put(await asyncio.to_thread(union_png, masks), owner=owner, lineage=lineage)
+            found[symbol] = info.id
+        else:
+            found[symbol] = str(value)
+    return found
