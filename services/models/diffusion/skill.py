@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from services.models.diffusion.loading import load_pipeline
 from services.models.torch_skill import TorchSkill
 
 ArgsT = TypeVar("ArgsT", bound=PaintArgs)
+
+MULTIPLE = 8
+"""The pipelines take sides that are multiples of it, also when a latent cell covers fewer pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ class DiffusionSkill(TorchSkill[ArgsT, PaintedPicture]):
 
     def working_size(self, size: Size) -> Size:
         """The size that the pipeline paints at for a result of `size`."""
-        return working_size(size, side=self.side, multiple=int(self._pipe.vae_scale_factor))
+        return working_size(size, side=self.side, multiple=math.lcm(MULTIPLE, int(self._pipe.vae_scale_factor)))
 
     @property
     def side(self) -> int:
