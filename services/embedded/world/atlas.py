@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -26,10 +26,15 @@ class Sprite:
     Attributes:
         rgba: uint8 [height, width, 4], alpha premultiplied.
         parts: uint8 [height, width], 0 outside, parts from 1.
+        area: how many pixels are inside (alpha above 127).
     """
 
     rgba: NDArray[np.uint8]
     parts: NDArray[np.uint8]
+    area: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "area", int(np.count_nonzero(self.rgba[..., 3] > 127)))
 
 
 class Atlas:
