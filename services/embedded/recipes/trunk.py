@@ -16,7 +16,7 @@ from services.embedded.training.pictures import normalised, plain_view, varied_v
 from services.embedded.training.recipe import Recipe, RecipeConfig
 from services.embedded.training.trunk import STRIDES, trunk_config
 from services.embedded.world.cache import SceneCache
-from services.embedded.world.concepts import BACKGROUNDS, CONCEPTS
+from services.embedded.world.concepts import BACKGROUNDS, NAMES
 
 
 class TrunkConfig(RecipeConfig):
@@ -54,7 +54,7 @@ class Trunk(Recipe[TrunkConfig]):
     Config = TrunkConfig
 
     def build(self) -> CellClassifier:
-        model = CellClassifier(len(CONCEPTS) + len(BACKGROUNDS), len(CONCEPTS))
+        model = CellClassifier(len(NAMES) + len(BACKGROUNDS), len(NAMES))
         return model.to(memory_format=torch.channels_last)
 
     def batch(self, rng: np.random.Generator) -> dict[str, Any]:
@@ -69,14 +69,14 @@ class Trunk(Recipe[TrunkConfig]):
                 view = plain_view(scene.image, scene.instances, self.config.size)
             else:
                 view = varied_view(scene.image, scene.instances, self.config.size, rng)
-            table = np.full(256, len(CONCEPTS) + BACKGROUNDS.index(scene.background), np.int64)
+            table = np.full(256, len(NAMES) + BACKGROUNDS.index(scene.scene.background), np.int64)
             for number, item in enumerate(scene.objects):
-                table[number + 1] = CONCEPTS.index(item.concept)
+                table[number + 1] = NAMES.index(item.concept)
             classes = table[view.instances]
             pictures.append(view.image)
             labels.append(classes)
             seen = np.unique(classes)
-            tags.append(np.isin(np.arange(len(CONCEPTS)), seen))
+            tags.append(np.isin(np.arange(len(NAMES)), seen))
         return {
             "pictures": torch.from_numpy(np.stack(pictures)),
             "classes": torch.from_numpy(np.stack(labels)),
@@ -100,7 +100,7 @@ class Trunk(Recipe[TrunkConfig]):
             cells, _ = model(normalised(batch["pictures"].to(device)))
             wanted = batch["classes"][:, 8::16, 8::16].to(device)
             hits = cells[1].argmax(1) == wanted
-            is_object = wanted < len(CONCEPTS)
+            is_object = wanted < len(NAMES)
             right += int(hits.sum())
             count += hits.numel()
             object_right += int(hits[is_object].sum())
