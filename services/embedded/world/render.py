@@ -78,7 +78,8 @@ class Rendered:
 
     def mask(self, index: int) -> NDArray[np.bool_]:
         """Where object `index` is seen, [size, size]."""
-        return self.instances == index + 1
+        found: NDArray[np.bool_] = self.instances == index + 1
+        return found
 
     def group_mask(self, index: int) -> NDArray[np.bool_]:
         """Where any object of the same group as object `index` is seen; its own mask without a group."""
@@ -86,7 +87,8 @@ class Rendered:
         if group is None:
             return self.mask(index)
         members = [number + 1 for number, item in enumerate(self.objects) if item.group == group]
-        return np.asarray(np.isin(self.instances, members), dtype=np.bool_)
+        found: NDArray[np.bool_] = np.isin(self.instances, members)
+        return found
 
     def part_masks(self, index: int) -> list[NDArray[np.bool_]]:
         """Where the parts of object `index` are seen, one mask for each part with a visible pixel."""
