@@ -17,9 +17,11 @@ SIGN: Final = "sign"
 
 TRAIN_SEED: Final = 1
 DEV_SEED: Final = 2
+UNSEEN_DEV_SEED: Final = 3
 TEST_SEED: Final = 1_000_003
 UNSEEN_SEED: Final = 1_000_004
-"""Seeds of the final scores: nothing may be trained or chosen on scenes of TEST_SEED and UNSEEN_SEED."""
+"""Seeds of data sets. Final scores are of TEST_SEED (in style) and UNSEEN_SEED (in the unseen style): nothing may be
+trained or chosen on those scenes; while developing, look at DEV_SEED and UNSEEN_DEV_SEED."""
 
 _IRREGULAR: Final = MappingProxyType(
     {"mouse": "mice", "sheep": "sheep", "deer": "deer", "fish": "fish", "cherry": "cherries", "couch": "couches"}
