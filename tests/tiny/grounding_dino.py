@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-WORDS = "a red yellow girl boy cart horse dog cat boat on the and ,".split()
+WORDS = ["a", "red", "yellow", "girl", "boy", "cart", "horse", "dog", "cat", "boat", "on", "the", "and", ","]
 NUMBERED = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103, ".": 1012, "?": 1029}
 TOKENS_MAX = 24
 
