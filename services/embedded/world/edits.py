@@ -92,7 +92,12 @@ _SWAP: Final = (
     "remove the {thing} and put {new} there",
 )
 _POLITE: Final = ("{}", "{}", "{}", "{}", "please {}", "{} please", "can you {}?")
-_TRIES: Final = 40
+_REQUESTS: Final = (
+    *("make ", "turn ", "change ", "show ", "put ", "set ", "add ", "move ", "flood ", "paint ", "color ", "give "),
+    *("replace ", "swap ", "exchange ", "remove "),
+)
+"""How instructions start that can be said politely."""
+_TRIES: Final = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,7 +146,11 @@ def sample_edit(
         rng = np.random.default_rng(rng)
     kind = kind or tuple(KINDS)[int(rng.integers(len(KINDS)))]
     for _ in range(_TRIES):
-        pair = edit(render(sample_scene(rng, styles), size, atlas), kind, rng, atlas)
+        scene = sample_scene(rng, styles)
+        # Asking first saves drawing the many scenes without a coloured object.
+        if KINDS[kind](scene, rng) is None:
+            continue
+        pair = edit(render(scene, size, atlas), kind, rng, atlas)
         if pair is not None:
             return pair
     raise RuntimeError(f"{_TRIES} scenes in a row allowed no edit {kind!r}")
@@ -159,7 +168,7 @@ def edit(before: Rendered, kind: str, rng: np.random.Generator, atlas: Atlas | N
     after = render(change.scene, before.image.shape[0], atlas)
     if len(after.objects) != len(before.objects):
         return None
-    form = _POLITE[int(rng.integers(len(_POLITE)))] if not change.instruction.endswith("?") else "{}"
+    form = _pick(rng, _POLITE) if change.instruction.startswith(_REQUESTS) else "{}"
     return EditPair(form.format(change.instruction), before, after, kind, change.object)
 
 
