@@ -40,6 +40,11 @@ Box = Annotated[
 ]
 
 
+Point = Annotated[
+    tuple[_Unit, _Unit], Field(description="[x, y], normalised to 0..1 of width and height, origin top left.")
+]
+
+
 class ImageSize(BaseModel):
     """Pixels, after EXIF rotation."""
 
