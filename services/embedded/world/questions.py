@@ -137,7 +137,7 @@ def _side(drawn: Rendered, rng: np.random.Generator) -> Question | None:
 
 
 def _scene(drawn: Rendered, rng: np.random.Generator) -> Question | None:
-    asked = _one(rng, "what is the scene?", "where was this picture taken?", "which place is this?", "where is this?")
+    asked = _one(rng, "what is the scene?", "which scene is this?", "what is the background?", "where is this?")
     return Question(asked, drawn.scene.background, "scene")
 
 

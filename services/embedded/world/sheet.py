@@ -30,7 +30,7 @@ _STYLE: Final = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 1240px; color: #222; }
 figure { display: inline-block; margin: 0 10px 14px 0; vertical-align: top; }
 figcaption { max-width: 780px; } table { border-collapse: collapse; } td, th { padding: 1px 8px; text-align: left; }
-td.facts { color: #555; } img { image-rendering: auto; }
+td.facts { color: #555; } img { max-width: 1240px; }
 """
 _COLOURS: Final = np.array(
     [[40, 40, 40], [230, 70, 60], [60, 150, 240], [80, 190, 90], [240, 190, 50], [170, 90, 210], [240, 130, 190]],
