@@ -14,16 +14,16 @@ import torch
 
 from services.embedded.training.average_precision import mean_average_precision
 from services.embedded.training.detection_loss import Targets, detection_loss, layer_predictions
-from services.embedded.training.phrases import Prompt, bert_tokenizer
+from services.embedded.training.phrases import Prompt, Wording, bert_tokenizer
 from services.embedded.training.pictures import boxes_of, normalised, plain_view, varied_view
 from services.embedded.training.precision import run_in_bf16
 from services.embedded.training.recipe import Recipe, RecipeConfig
 from services.embedded.training.trunk import load_trunk, thaw_batch_norms, trunk_config, without_thawed
 from services.embedded.world.cache import SceneCache
-from services.embedded.world.concepts import CONCEPTS
-from services.embedded.world.language import detection_phrase
+from services.embedded.world.concepts import NAMES
 
-SHORTEST_EDGE = 160
+STAGES = ("stage3", "stage4")
+"""Strides 16 and 32: with stride 8 a step costs three times as much."""
 
 
 class GroundingDinoConfig(RecipeConfig):
@@ -35,9 +35,8 @@ class GroundingDinoConfig(RecipeConfig):
     clip_norm: float = 0.5
     bf16: bool = False  # the trunk alone computes in bfloat16: boxes need float32
     ema: float = 0.999
-    size: int = SHORTEST_EDGE
+    size: int = 224
     phrases: int = 36
-    colours: float = 0.25  # part of the objects that is asked for with its colour
 
 
 class GroundingDinoRecipe(Recipe[GroundingDinoConfig]):
@@ -54,7 +53,7 @@ class GroundingDinoRecipe(Recipe[GroundingDinoConfig]):
 
         self.tokenizer = bert_tokenizer()
         config = ModelConfig(
-            backbone_config=trunk_config(),
+            backbone_config=trunk_config(STAGES),
             text_config=BertConfig(
                 vocab_size=len(self.tokenizer),
                 hidden_size=128,
@@ -72,7 +71,7 @@ class GroundingDinoRecipe(Recipe[GroundingDinoConfig]):
             decoder_ffn_dim=256,
             encoder_attention_heads=4,
             decoder_attention_heads=4,
-            num_feature_levels=3,
+            num_feature_levels=len(STAGES),
             num_queries=20,
             max_text_len=256,
             dropout=0.0,
@@ -96,15 +95,13 @@ class GroundingDinoRecipe(Recipe[GroundingDinoConfig]):
 
     def batch(self, rng: np.random.Generator) -> dict[str, Any]:
         chosen = rng.integers(0, len(self.data.train), self.config.batch_size)
+        wording = Wording.drawn(rng)
         views = []
         for index in chosen:
             scene = self.data.train[int(index)]
             view = varied_view(scene.image, scene.instances, self.config.size, rng)
-            phrases = [
-                detection_phrase(item, with_colour=bool(rng.random() < self.config.colours)) for item in scene.objects
-            ]
-            views.append((view, phrases))
-        prompt = self._prompt(rng, [phrase for _, phrases in views for phrase in phrases])
+            views.append((view, [wording.of_object(item) for item in scene.objects]))
+        prompt = self._prompt(rng, wording, [phrase for _, phrases in views for phrase in phrases])
         boxes, labels = [], []
         for view, phrases in views:
             found = boxes_of(view.instances, len(phrases))
@@ -119,11 +116,11 @@ class GroundingDinoRecipe(Recipe[GroundingDinoConfig]):
             "labels": labels,
         }
 
-    def _prompt(self, rng: np.random.Generator, present: list[str]) -> Prompt:
+    def _prompt(self, rng: np.random.Generator, wording: Wording, present: list[str]) -> Prompt:
         count = int(rng.integers(1, self.config.phrases + 1)) if rng.random() < 0.3 else self.config.phrases
         shown = [str(phrase) for phrase in rng.permutation(sorted(set(present)))][: max(1, int(count * 0.85))]
-        absent = [str(name) for name in rng.permutation(CONCEPTS) if name not in present][: count - len(shown)]
-        return Prompt.of([str(phrase) for phrase in rng.permutation(shown + absent)], self._tokens)
+        others = {wording.absent(rng) for _ in range(count - len(shown))} - set(present)
+        return Prompt.of([str(phrase) for phrase in rng.permutation([*shown, *sorted(others)])], self._tokens)
 
     @property
     def _tokens(self) -> Any:
@@ -150,7 +147,7 @@ class GroundingDinoRecipe(Recipe[GroundingDinoConfig]):
     def _map50(self, model: Any, cache: SceneCache, count: int) -> float:
         """Every concept is asked of every picture, in as many prompts as it takes."""
         device = next(model.parameters()).device
-        groups = [list(CONCEPTS[start : start + 60]) for start in range(0, len(CONCEPTS), 60)]
+        groups = [list(NAMES[start : start + 60]) for start in range(0, len(NAMES), 60)]
         found: list[tuple[int, int, float, Any]] = []
         wanted: list[tuple[int, int, Any]] = []
         for start in range(0, min(count, len(cache)), 32):
@@ -159,7 +156,7 @@ class GroundingDinoRecipe(Recipe[GroundingDinoConfig]):
             pictures = torch.from_numpy(np.stack([view.image for view in views])).to(device)
             for offset, scene in enumerate(scenes):
                 for item, box in zip(scene.objects, boxes_of(scene.instances, len(scene.objects)), strict=True):
-                    wanted.append((start + offset, CONCEPTS.index(item.concept), box))
+                    wanted.append((start + offset, NAMES.index(item.concept), box))
             for group in groups:
                 prompt = Prompt.of(group, self._tokens)
                 output = self._forward(model, pictures, prompt.input_ids.to(device))
@@ -169,7 +166,7 @@ class GroundingDinoRecipe(Recipe[GroundingDinoConfig]):
                 best, label = of_phrase.max(-1)
                 for offset in range(len(scenes)):
                     for score, index, box in zip(best[offset], label[offset], output.pred_boxes[offset], strict=True):
-                        concept = CONCEPTS.index(group[int(index)])
+                        concept = NAMES.index(group[int(index)])
                         found.append((start + offset, concept, float(score), _cornered(box.float().cpu().numpy())))
         return mean_average_precision(found, wanted, iou=0.5)
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from services.embedded.training.mask_loss import dice, focal, soft_iou
 from services.embedded.training.pictures import OBJECT_AREA_MIN, normalised, plain_view, varied_view
-from services.embedded.training.precision import run_in_bf16
 from services.embedded.training.recipe import Recipe, RecipeConfig
 from services.embedded.world.cache import SceneCache
 
@@ -26,7 +25,7 @@ class SamRecipeConfig(RecipeConfig):
     batch_size: int = 16
     learning_rate: float = 8e-4
     weight_decay: float = 0.02
-    bf16: bool = False  # the picture encoder alone computes in bfloat16
+    bf16: bool = False
     ema: float = 0.998
     size: int = 192
     prompts: int = 4
@@ -55,6 +54,7 @@ class SamRecipe(Recipe[SamRecipeConfig]):
                 "global_attn_indexes": [1, 4],
                 "output_channels": 64,
                 "num_pos_feats": 32,
+                "use_rel_pos": False,
             },
             prompt_encoder_config={"hidden_size": 64, "image_size": side, "patch_size": 8},
             mask_decoder_config={
@@ -65,9 +65,7 @@ class SamRecipe(Recipe[SamRecipeConfig]):
                 "iou_head_depth": 2,
             },
         )
-        model = SamModel(config)
-        run_in_bf16(model.vision_encoder)
-        return model
+        return SamModel(config)
 
     def batch(self, rng: np.random.Generator) -> dict[str, Any]:
         with_boxes = bool(rng.random() < 0.4)

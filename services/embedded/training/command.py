@@ -13,8 +13,6 @@ from services.embedded.training.loop import Run, RunOptions
 from services.embedded.training.publish import CARD, publish, weights_folder
 from services.embedded.training.recipe import Recipe, WorldData, recipe_class
 
-TRAIN_SEED, DEV_SEED = 1, 2
-
 
 class TrainingError(RuntimeError):
     """The run cannot start; the message says what to do."""
@@ -110,12 +108,17 @@ def render_world(world: Path | None, train: int, dev: int, workers: int) -> None
     Raises:
         TrainingError: the sprites cannot be had; the message says what to install.
     """
-    from services.embedded.world.cache import SceneCache
-    from services.embedded.world.sprites import TRAIN_STYLES, SpritesMissing
+    from services.embedded.world.cache import SceneCache, StaleCache
+    from services.embedded.world.concepts import DEV_SEED, TRAIN_SEED, TRAIN_STYLES
+    from services.embedded.world.sprites import WorldNotReady
 
     folder = world or default_world()
     try:
         for name, count, seed in (("train", train, TRAIN_SEED), ("dev", dev, DEV_SEED)):
-            SceneCache.build(folder / name, count=count, seed=seed, styles=TRAIN_STYLES, workers=workers)
-    except SpritesMissing as error:
+            SceneCache.build(folder / name, count=count, seed=seed, styles=TRAIN_STYLES, workers=workers, report=_say)
+    except (WorldNotReady, StaleCache) as error:
         raise TrainingError(str(error)) from None
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

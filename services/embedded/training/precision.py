@@ -27,4 +27,7 @@ def _as_float(value: Any) -> Any:
         return value.float() if value.is_floating_point() else value
     if isinstance(value, (list, tuple)):
         return type(value)(_as_float(item) for item in value)
+    if isinstance(value, dict):  # what models of transformers return is one
+        for name, item in value.items():
+            value[name] = _as_float(item)
     return value

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.embedded.world.concepts import BACKGROUNDS, NAMES
+from services.embedded.world.render import Rendered
 
 CLASSES: Final = (*NAMES, *BACKGROUNDS)
 """Class names by id."""
 _ID: Final = {name: index for index, name in enumerate(CLASSES)}
 
 
-def class_map(instances: NDArray[np.uint8], concepts: Sequence[str], background: str) -> NDArray[np.uint8]:
+def class_map(scene: Rendered, instances: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The class id of every pixel.
 
     Args:
-        instances: [height, width], 0 where the background is seen, i + 1 where object i is.
-        concepts: what each object is, by name.
+        instances: the scene's, or a view of them: 0 where the background is seen, i + 1 where object i is.
     """
-    table = np.full(256, _ID[background], np.uint8)
-    table[1 : len(concepts) + 1] = [_ID[concept] for concept in concepts]
+    table = np.full(256, _ID[scene.scene.background], np.uint8)
+    table[1 : len(scene.objects) + 1] = [_ID[item.concept] for item in scene.objects]
     ids: NDArray[np.uint8] = table[instances]
     return ids
 

@@ -11,8 +11,8 @@ STAGES = ("stage2", "stage3", "stage4")
 STRIDES = (8, 16, 32)
 
 
-def trunk_config() -> Any:
-    """The `ResNetConfig`: strides 8, 16 and 32 come out, with 64, 128 and 192 channels."""
+def trunk_config(stages: tuple[str, ...] = STAGES) -> Any:
+    """The `ResNetConfig`: strides 8, 16 and 32 come out, with 64, 128 and 192 channels, unless `stages` says else."""
     from transformers import ResNetConfig
 
     return ResNetConfig(
@@ -20,7 +20,7 @@ def trunk_config() -> Any:
         hidden_sizes=[32, 64, 128, 192],
         depths=[2, 2, 2, 2],
         layer_type="basic",
-        out_features=list(STAGES),
+        out_features=list(stages),
     )
 
 
