@@ -24,7 +24,7 @@ from services.embedded.world.render import SIZE, Rendered, SeenObject, render
 from services.embedded.world.scene import Scene, sample_scene, scene_rng
 from services.embedded.world.sprites import atlas_path, load_atlas
 
-WORLD_VERSION: Final = 1
+WORLD_VERSION: Final = 2
 """Raise when the same seed gives other scenes or pixels: caches of another version are refused."""
 DONE: Final = "DONE"
 _CHUNK: Final = 100

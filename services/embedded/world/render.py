@@ -130,7 +130,7 @@ def render(scene: Scene, size: int = SIZE, atlas: Atlas | None = None) -> Render
     tint = _TINTS.get(scene.background)
     for patch in kept:
         if scene.background != "underwater":
-            _shade(image, patch.item)
+            _shade(image, patch)
         _blend(image, patch, tint)
         rows, columns = _window(patch)
         np.copyto(parts[rows, columns], patch.parts, where=patch.inside)
@@ -239,11 +239,12 @@ def _blend(image: NDArray[np.uint8], patch: _Patch, tint: tuple[float, float, fl
     image[rows, columns] = cv2.add(below, np.ascontiguousarray(rgba[..., :3]))
 
 
-def _shade(image: NDArray[np.uint8], item: SceneObject) -> None:
-    """A soft shadow under the object."""
+def _shade(image: NDArray[np.uint8], patch: _Patch) -> None:
+    """A soft shadow under what can be seen of the object."""
     size = image.shape[0]
-    width, height = max(round(item.size * 0.95 * size), 2), max(round(item.size * 0.26 * size), 2)
-    left, top = round(item.x * size - width / 2), round((item.y + 0.45 * item.size) * size - height / 2)
+    x, y, across, down = cv2.boundingRect(patch.inside.view(np.uint8))
+    width, height = max(round(across * 1.04), 2), max(round(across * 0.27), 2)
+    left, top = round(patch.left + x + across / 2 - width / 2), round(patch.top + y + down - height * 0.62)
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + width, size), min(top + height, size)
     if x1 <= x0 or y1 <= y0:
         return

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.embedded.world.concepts import BACKGROUNDS, COLOURS, CONCEPT, CONCEPTS, SIGN, SPRITE_NAMES, TRAIN_STYLES
 from services.embedded.world.signs import DESIGNS, LEAST_LETTERS, WORDS, sign_shape
@@ -146,7 +148,10 @@ def sample_scene(rng: np.random.Generator | int, styles: Sequence[str] = TRAIN_S
 
 def sample_concept(rng: np.random.Generator, background: str) -> str:
     """A concept with a sprite, most often one that fits the background."""
-    return _pick(rng, _FITTING[background] if rng.random() < _FITTING_SHARE else SPRITE_NAMES)
+    if rng.random() >= _FITTING_SHARE:
+        return _pick(rng, SPRITE_NAMES)
+    names, limits = _FITTING[background]
+    return names[int(np.searchsorted(limits, rng.random(), side="right"))]
 
 
 def sample_colour(rng: np.random.Generator, concept: str) -> str | None:
@@ -256,7 +261,14 @@ def _sign(rng: np.random.Generator) -> SceneObject:
     )
 
 
-_FITTING: Final = {
-    background: tuple(item.name for item in CONCEPTS if item.codepoint and background in item.backgrounds)
-    for background in BACKGROUNDS
-}
+def _fitting(background: str) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """The concepts that fit a background, and where each one's share of 0..1 ends.
+
+    A concept that fits many backgrounds is drawn less often on each, so that all are seen about as often.
+    """
+    found = [item for item in CONCEPTS if item.codepoint and background in item.backgrounds]
+    ends = np.cumsum([1.0 / len(item.backgrounds) for item in found])
+    return tuple(item.name for item in found), ends / ends[-1]
+
+
+_FITTING: Final = MappingProxyType({background: _fitting(background) for background in BACKGROUNDS})
