@@ -202,7 +202,7 @@ def test_recolouring_and_swapping_change_only_pixels_near_the_object() -> None:
         changed = (pair.before.image != pair.after.image).any(axis=2)
         item = pair.before.scene.objects[pair.object]
         rows, columns = np.nonzero(changed)
-        reach = item.size * 0.75 * 96 + 2
+        reach = item.size * 0.85 * 96 + 2
         assert len(rows)
         assert np.abs(columns - item.x * 96).max() <= reach
         assert np.abs(rows - item.y * 96).max() <= reach
