@@ -27,8 +27,8 @@ class SamRecipeConfig(RecipeConfig):
     weight_decay: float = 0.02
     bf16: bool = False
     ema: float = 0.998
-    size: int = 192
-    prompts: int = 4
+    size: int = 160
+    prompts: int = 6
 
 
 class SamRecipe(Recipe[SamRecipeConfig]):
@@ -50,7 +50,7 @@ class SamRecipe(Recipe[SamRecipeConfig]):
                 "mlp_dim": 384,
                 "image_size": side,
                 "patch_size": 8,
-                "window_size": 8,
+                "window_size": 10,
                 "global_attn_indexes": [1, 4],
                 "output_channels": 64,
                 "num_pos_feats": 32,
