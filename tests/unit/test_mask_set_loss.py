@@ -92,6 +92,10 @@ def test_class_maps_show_objects_over_their_background() -> None:
     import numpy as np
 
     from services.embedded.training.segments import CLASSES
+    from services.embedded.world.render import Rendered, SeenObject
+    from services.embedded.world.scene import Scene
 
-    ids = class_map(np.array([[0, 1, 2]], np.uint8), ["dog", "cat"], "beach")
-    assert [CLASSES[index] for index in ids[0]] == ["beach", "dog", "cat"]
+    seen = tuple(SeenObject(name, None, None, None, (0, 0, 1, 1), 0.1, 1.0) for name in ("dog", "cat"))
+    instances = np.array([[0, 1, 2]], np.uint8)
+    scene = Rendered(Scene("beach", 0, ()), np.zeros((1, 3, 3), np.uint8), instances, instances, seen)
+    assert [CLASSES[index] for index in class_map(scene, instances)[0]] == ["beach", "dog", "cat"]

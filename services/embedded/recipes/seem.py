@@ -1,0 +1,249 @@
+"""SegGPT (arXiv 2304.03284) at tiny size: the mask of a concept in one picture in, its mask in another out.
+
+Pairs of scenes share a concept. The upper picture comes with the concept's mask, white on black; the network paints the
+lower one's. Two things make a small network learn this from scratch. What it paints is scored as a probability (the
+painted value is cut off at black and white, a hard sigmoid), since the paper's smooth L1 is content with black where
+masks are small. And a linear classifier, thrown away afterwards, names the class of each cell of both pictures from the
+features halfway up: what is the same must first look the same.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, interpolate
+
+from services.embedded.training.mask_loss import dice
+from services.embedded.training.pictures import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    OBJECT_AREA_MIN,
+    View,
+    normalised,
+    plain_view,
+    varied_view,
+)
+from services.embedded.training.recipe import Recipe, RecipeConfig
+from services.embedded.training.segments import CLASSES, class_map
+from services.embedded.training.sheet import sheet
+from services.embedded.world.cache import SceneCache
+from services.embedded.world.concepts import NAMES
+from services.embedded.world.render import Rendered
+
+STEEPNESS = 4.0
+"""A painted value v in 0..1 counts as the probability sigmoid(4 v - 2): there v itself is a hard sigmoid."""
+CELLS = 2
+"""Each patch is classified at CELLS x CELLS places."""
+
+
+class SeemRecipeConfig(RecipeConfig):
+    steps: int = 12000
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    warmup: float = 0.05
+    ema: float = 0.999
+    size: int = 192
+    patch: int = 12
+    width: int = 192
+    layers: int = 6
+    semantic_layer: int = 3
+    semantic_weight: float = 0.5
+    same_scene: float = 0.1  # part of the pairs that are two views of one scene: the first thing to learn
+    absent: float = 0.08  # part of the pairs whose second picture lacks the concept
+    single: float = 0.25  # part of the examples that mark one of several
+    dev_pairs: int = 256
+
+
+class SemanticSegGpt(torch.nn.Module):
+    """The network and the classifier of cells."""
+
+    def __init__(self, network: Any, layer: int) -> None:
+        super().__init__()
+        self.network = network
+        self.layer = layer
+        self.cells = torch.nn.Linear(network.config.hidden_size, CELLS * CELLS * len(CLASSES))
+
+    def forward(self, pictures: torch.Tensor, examples: torch.Tensor, masks: torch.Tensor) -> tuple[Any, Any]:
+        """How strongly each pixel of `pictures` is painted, as logits [batch, 3, side, side], and cell logits
+        [batch, rows, columns, classes], the example's rows first.
+
+        Args:
+            pictures, examples: normalised, [batch, 3, side, side].
+            masks: where the examples show the concept, [batch, side, side] in 0..1.
+        """
+        painted = normalised(masks[..., None].float().mul(255).expand(-1, -1, -1, 3))
+        output = self.network(pictures, examples, painted, output_hidden_states=True)
+        mean, deviation = (pictures.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+        values = output.pred_masks[:, :, pictures.shape[2] :].float() * deviation + mean
+        tokens = output.hidden_states[self.layer + 1]
+        batch, rows, columns, _ = tokens.shape
+        cells = self.cells(tokens).view(batch, rows, columns, CELLS, CELLS, -1)
+        return STEEPNESS * (values - 0.5), cells.transpose(2, 3).reshape(batch, rows * CELLS, columns * CELLS, -1)
+
+
+class SeemRecipe(Recipe[SeemRecipeConfig]):
+    """See the module."""
+
+    name = "seem"
+    metric = "mIoU"
+    Config = SeemRecipeConfig
+
+    def build(self) -> SemanticSegGpt:
+        from transformers import SegGptConfig, SegGptForImageSegmentation
+
+        last = self.config.layers - 1
+        config = SegGptConfig(
+            hidden_size=self.config.width,
+            num_hidden_layers=self.config.layers,
+            num_attention_heads=self.config.width // 32,
+            image_size=(2 * self.config.size, self.config.size),
+            patch_size=self.config.patch,
+            pretrain_image_size=self.config.size,
+            drop_path_rate=0.0,
+            decoder_hidden_size=32,
+            merge_index=0,
+            intermediate_hidden_state_indices=(1, last // 2 + 1, last),
+        )
+        return SemanticSegGpt(SegGptForImageSegmentation(config), self.config.semantic_layer)
+
+    def batch(self, rng: np.random.Generator) -> dict[str, Any]:
+        pairs = [self._pair(rng) for _ in range(self.config.batch_size)]
+        return {name: torch.from_numpy(np.stack([pair[name] for pair in pairs])) for name in pairs[0]}
+
+    def _pair(self, rng: np.random.Generator) -> dict[str, Any]:
+        cache, scenes_with = self.data.train, self._index("train")
+        while True:
+            concept = str(rng.choice(sorted(scenes_with)))
+            first = int(rng.choice(scenes_with[concept]))
+            kind = rng.random()
+            if kind < self.config.same_scene:
+                second = first
+            elif kind < self.config.same_scene + self.config.absent:
+                second = int(rng.integers(len(cache)))
+            else:
+                second = int(rng.choice(scenes_with[concept]))
+            example, picture = cache[first], cache[second]
+            example_view, view = (
+                varied_view(scene.image, scene.instances, self.config.size, rng) for scene in (example, picture)
+            )
+            marked = self._marked(example, example_view, concept, rng)
+            if marked.mean() > OBJECT_AREA_MIN:
+                break
+        return {
+            "examples": example_view.image,
+            "example_masks": marked,
+            "pictures": view.image,
+            "masks": mask_of(picture, view, concept),
+            "classes": np.concatenate([class_map(example, example_view.instances), class_map(picture, view.instances)]),
+        }
+
+    def _marked(self, scene: Rendered, view: View, concept: str, rng: np.random.Generator) -> NDArray[np.bool_]:
+        """The example's mask: all of the concept, or now and then one of several."""
+        members = [index for index, item in enumerate(scene.objects) if item.concept == concept]
+        if len(members) > 1 and rng.random() < self.config.single:
+            one: NDArray[np.bool_] = view.instances == 1 + int(rng.choice(members))
+            return one
+        return mask_of(scene, view, concept)
+
+    def _index(self, part: str) -> dict[str, NDArray[np.int64]]:
+        """The scenes that show each concept; read once in each process."""
+        if not hasattr(self, "_indices"):
+            self._indices: dict[str, dict[str, NDArray[np.int64]]] = {}
+        if part not in self._indices:
+            self._indices[part] = scenes_by_concept(getattr(self.data, part))
+        return self._indices[part]
+
+    def loss(self, model: Any, batch: dict[str, Any]) -> dict[str, Any]:
+        logits, cells = model(normalised(batch["pictures"]), normalised(batch["examples"]), batch["example_masks"])
+        wanted = batch["masks"].float()
+        step = self.config.patch // CELLS
+        classes = batch["classes"][:, step // 2 :: step, step // 2 :: step].long()
+        losses = {
+            "paint": binary_cross_entropy_with_logits(logits, wanted[:, None].expand_as(logits)),
+            "dice": 0.3 * dice(logits.mean(1), wanted).mean(),
+            "cells": self.config.semantic_weight * cross_entropy(cells.float().flatten(0, 2), classes.flatten()),
+        }
+        return {"loss": torch.stack(list(losses.values())).sum(), **losses}
+
+    def evaluate(self, model: Any) -> dict[str, float]:
+        pairs = self._dev_pairs(self.config.dev_pairs)
+        overlaps = []
+        for start in range(0, len(pairs), 16):
+            some = pairs[start : start + 16]
+            for (concept, _, picture), found in zip(some, self._masks(model, some), strict=True):
+                scene = self.data.dev[picture]
+                truth = mask_of(scene, View(scene.image, scene.instances), concept)
+                overlaps.append((found & truth).sum() / max((found | truth).sum(), 1))
+        return {"mIoU": float(np.mean(overlaps)), "found": float(np.mean(np.array(overlaps) > 0.5))}
+
+    def _dev_pairs(self, count: int) -> list[tuple[str, int, int]]:
+        """(concept, scene with the example, scene to find it in): all concepts in turn."""
+        rng = np.random.default_rng(0)
+        scenes_with = {concept: scenes for concept, scenes in self._index("dev").items() if len(scenes) > 1}
+        order = [concept for concept in NAMES if concept in scenes_with]
+        pairs = []
+        for number in range(count):
+            concept = order[number % len(order)]
+            example, picture = rng.choice(scenes_with[concept], 2, replace=False)
+            pairs.append((concept, int(example), int(picture)))
+        return pairs
+
+    def _masks(self, model: Any, pairs: list[tuple[str, int, int]]) -> list[NDArray[np.bool_]]:
+        """The masks found, at the scenes' size."""
+        device = next(model.parameters()).device
+        shown: dict[str, list[Any]] = {"pictures": [], "examples": [], "masks": []}
+        for concept, example, picture in pairs:
+            for name, index in (("examples", example), ("pictures", picture)):
+                scene = self.data.dev[index]
+                view = plain_view(scene.image, scene.instances, self.config.size)
+                shown[name].append(view.image)
+                if name == "examples":
+                    shown["masks"].append(mask_of(scene, view, concept))
+        tensors = {name: torch.from_numpy(np.stack(arrays)).to(device) for name, arrays in shown.items()}
+        logits, _ = model(normalised(tensors["pictures"]), normalised(tensors["examples"]), tensors["masks"])
+        values = (logits / STEEPNESS + 0.5).clamp(0, 1).mean(1, keepdim=True)
+        size = self.data.dev.instances.shape[1:]
+        return list((interpolate(values, size, mode="bilinear")[:, 0] > 0.5).cpu().numpy())
+
+    def samples(self, model: Any) -> Image.Image:
+        """Examples with their masks, pictures, and pictures with the masks found."""
+        pairs = self._dev_pairs(self.config.dev_pairs)[:: self.config.dev_pairs // 8]
+        rows = []
+        for (concept, first, second), found in zip(pairs, self._masks(model, pairs), strict=True):
+            example, picture = self.data.dev[first], self.data.dev[second]
+            marked = mask_of(example, View(example.image, example.instances), concept)
+            rows.append([_lit(example.image, marked), picture.image, _lit(picture.image, found)])
+        return sheet(rows)
+
+    def save(self, model: Any, folder: Path) -> None:
+        from transformers import SegGptImageProcessor
+
+        model.network.save_pretrained(folder)
+        SegGptImageProcessor(size={"height": self.config.size, "width": self.config.size}).save_pretrained(folder)
+
+
+def scenes_by_concept(cache: SceneCache) -> dict[str, NDArray[np.int64]]:
+    """Indices of the scenes that show each concept."""
+    found: dict[str, list[int]] = {}
+    for index in range(len(cache)):
+        for concept in {item.concept for item in cache[index].objects}:
+            found.setdefault(concept, []).append(index)
+    return {concept: np.array(scenes) for concept, scenes in found.items()}
+
+
+def mask_of(scene: Rendered, view: View, concept: str) -> NDArray[np.bool_]:
+    """Where a view of a scene shows a concept."""
+    return np.isin(view.instances, [1 + index for index, item in enumerate(scene.objects) if item.concept == concept])
+
+
+def _lit(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The picture, dark outside the mask."""
+    return np.where(mask[..., None], image, image // 4)
+
+
+RECIPE = SeemRecipe
