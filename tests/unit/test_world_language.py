@@ -203,9 +203,10 @@ def test_recolouring_and_swapping_change_only_pixels_near_the_object() -> None:
         item = pair.before.scene.objects[pair.object]
         rows, columns = np.nonzero(changed)
         reach = item.size * 0.85 * 96 + 2
-        assert len(rows)
-        assert np.abs(columns - item.x * 96).max() <= reach
-        assert np.abs(rows - item.y * 96).max() <= reach
+        # Some of the test's concepts look the same, so that a swap between them changes nothing.
+        assert len(rows) or pair.kind == "swap"
+        assert np.abs(columns - item.x * 96).max(initial=0.0) <= reach
+        assert np.abs(rows - item.y * 96).max(initial=0.0) <= reach
 
 
 def test_instructions_name_what_changes_and_vary() -> None:
