@@ -1,0 +1,48 @@
+"""The loss of multi-label tagging, and how tags that were found compare with those wanted."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+UNKNOWN = -1
+"""In place of 0 or 1: whether the picture has this tag is not asked."""
+
+
+def asymmetric_loss(
+    logits: torch.Tensor, wanted: torch.Tensor, gamma_negative: float, clip: float = 0.05
+) -> torch.Tensor:
+    """Asymmetric loss (arXiv 2009.14119), as RAM is trained with: summed over tags, averaged over pictures.
+
+    The many absent tags weigh less the surer the model is of them, and nothing below a score of `clip`.
+
+    Args:
+        logits: [batch, tags].
+        wanted: [batch, tags], 1, 0 or `UNKNOWN`.
+    """
+    scores = logits.sigmoid()
+    present = -torch.nn.functional.logsigmoid(logits)
+    shifted = (scores - clip).clamp(min=0)
+    # The weight is no way for the gradient to make the loss small.
+    absent = -torch.log1p(-shifted) * shifted.detach() ** gamma_negative
+    loss = torch.where(wanted == 1, present, absent).masked_fill(wanted == UNKNOWN, 0.0)
+    return loss.sum(1).mean()
+
+
+def best_threshold(scores: NDArray[np.float32], wanted: NDArray[np.bool_]) -> float:
+    """The threshold with the highest F1 over all pictures and tags, to 2 decimals."""
+    candidates = np.arange(5, 100) / 100
+    return float(candidates[int(np.argmax([f1(scores > threshold, wanted) for threshold in candidates]))])
+
+
+def f1(found: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> float:
+    """F1 of tags, counted over all pictures [pictures, tags]."""
+    right = int((found & wanted).sum())
+    return 2 * right / max(int(found.sum()) + int(wanted.sum()), 1)
+
+
+def macro_f1(found: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> float:
+    """F1 of each tag that any picture has, averaged over tags."""
+    asked = wanted.any(0)
+    return float(np.mean([f1(found[:, tag], wanted[:, tag]) for tag in np.flatnonzero(asked)])) if asked.any() else 0.0
