@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from services.core.errors import SkillFailed
 from services.core.types import Box
 from services.models.aspect import within_ratio
 from services.models.grounding_dino_original import load_original
+from services.models.grouping import grouped
 from services.models.original_files import is_original_file
 from services.models.pixels import byte_tensors
 
@@ -249,14 +250,6 @@ def _found(scores: Any, boxes: Any, words: Words, thresholds: Thresholds) -> lis
     ]
 
 
-def grouped(keys: Iterable[Hashable]) -> list[list[int]]:
-    """Indices of equal keys together."""
-    groups: dict[Hashable, list[int]] = {}
-    for index, key in enumerate(keys):
-        groups.setdefault(key, []).append(index)
-    return list(groups.values())
-
-
 def separators(tokenizer: Any) -> frozenset[int]:
     """Ids of tokens that are no part of a phrase. Unknown words are.
 
@@ -288,5 +281,5 @@ def ratio_max(config: Any, size: Any) -> float:
     if not longest:
         return math.inf
     stride = 2 ** (min(config.backbone_config.out_indices) + 1)
-    queries = int(config.num_queries)
-    return max(1.0, longest * longest / (stride * stride * queries))
+    ratio: float = longest**2 / (stride**2 * config.num_queries)
+    return max(1.0, ratio)
