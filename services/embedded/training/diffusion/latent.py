@@ -1,0 +1,153 @@
+"""The base of recipes that train a network to remove noise from latents."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from services.embedded.training.diffusion import networks
+from services.embedded.training.diffusion.noise import noised, velocity_loss
+from services.embedded.training.diffusion.prompts import token_ids
+from services.embedded.training.recipe import Recipe, RecipeConfig
+
+
+class LatentConfig(RecipeConfig):
+    """Settings of recipes on latents."""
+
+    steps: int = 30_000
+    batch_size: int = 32
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.01
+    ema: float = 0.999
+    size: int = Field(96, multiple_of=16, description="Side of the pictures that are painted, pixels.")
+    drop: float = Field(0.1, ge=0, lt=1, description="Share of prompts left empty, so that guidance can be learned.")
+    dev_pictures: int = Field(256, gt=0, description="Pictures on which figures are taken.")
+    shown_steps: int = Field(16, gt=0, description="Denoising steps of the pictures shown.")
+    shown_guidance: float = Field(4.0, ge=1, description="Guidance of the pictures shown.")
+
+
+ConfigT = TypeVar("ConfigT", bound=LatentConfig)
+
+
+class Painter(torch.nn.Module):
+    """A UNet and the text encoder whose words it follows."""
+
+    def __init__(self, unet: Any, text_encoder: Any) -> None:
+        super().__init__()
+        self.unet = unet
+        self.text_encoder = text_encoder
+
+    def forward(self, latents: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Velocity [batch, 4, height, width] from latents with their conditioning channels."""
+        words = self.text_encoder(tokens).last_hidden_state
+        said: torch.Tensor = self.unet(latents, timesteps, words, return_dict=False)[0]
+        return said
+
+
+class LatentRecipe(Recipe[ConfigT]):
+    """A recipe whose batches are `pictures` (uint8 [batch, side, side, 3]) and `tokens`, and more for conditioning."""
+
+    metric = "explained"
+    needs: ClassVar[tuple[str, ...]] = ("vae",)
+
+    @cached_property
+    def vae(self) -> Any:
+        return networks.load_vae(self.checkpoints["vae"])
+
+    @cached_property
+    def scheduler(self) -> Any:
+        return networks.scheduler()
+
+    @cached_property
+    @abstractmethod
+    def tokenizer(self) -> Any:
+        """What reads the prompts."""
+
+    @abstractmethod
+    def examples(self, rng: np.random.Generator, count: int) -> tuple[list[str], dict[str, NDArray[np.uint8]]]:
+        """Prompts, and arrays [count, ...] by name, `pictures` among them."""
+
+    def batch(self, rng: np.random.Generator) -> dict[str, Any]:
+        prompts, arrays = self.examples(rng, self.config.batch_size)
+        dropped = rng.random(len(prompts)) < self.config.drop
+        return self._tensors(["" if drop else prompt for prompt, drop in zip(prompts, dropped, strict=True)], arrays)
+
+    def _tensors(self, prompts: list[str], arrays: dict[str, NDArray[np.uint8]]) -> dict[str, Any]:
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return tensors | {"tokens": token_ids(self.tokenizer, prompts)}
+
+    def loss(self, model: Any, batch: dict[str, Any]) -> dict[str, Any]:
+        return {"loss": self._velocity_loss(model, batch)[0]}
+
+    def _velocity_loss(
+        self, model: Any, batch: dict[str, Any], generator: torch.Generator | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss, and the variance of what was to be said."""
+        wanted = noised(self.encoded(as_pixels(batch["pictures"]), generator), self.scheduler, generator)
+        said = self.said(model, wanted.latents, wanted.timesteps, batch)
+        return velocity_loss(said, wanted), wanted.velocity.var()
+
+    def said(self, model: Any, latents: torch.Tensor, timesteps: torch.Tensor, batch: dict[str, Any]) -> torch.Tensor:
+        """The network's velocity. Recipes with conditioning channels add them here."""
+        said: torch.Tensor = model(latents, timesteps, batch["tokens"])
+        return said
+
+    def encoded(self, pixels: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Scaled latents, drawn from the autoencoder's posterior."""
+        latents: torch.Tensor = self.posterior(pixels).sample(generator).float() * self.vae.config.scaling_factor
+        return latents
+
+    def posterior(self, pixels: torch.Tensor) -> Any:
+        """What the autoencoder makes of pictures -1..1 [batch, 3, side, side]."""
+        with torch.no_grad():
+            return self.vae.to(pixels.device).encode(pixels).latent_dist
+
+    def evaluate(self, model: Any) -> dict[str, float]:
+        """How much of the velocity's variance the network explains on scenes that it was not trained on."""
+        device = next(model.parameters()).device
+        losses, variances = [], []
+        for start in range(0, self.config.dev_pictures, 32):
+            prompts, arrays = self.examples(np.random.default_rng([DEV, start]), 32)
+            batch = {name: value.to(device) for name, value in self._tensors(prompts, arrays).items()}
+            generator = torch.Generator("cpu").manual_seed(start)
+            loss, variance = self._velocity_loss(model, batch, generator)
+            losses.append(float(loss))
+            variances.append(float(variance))
+        return {"explained": 1.0 - sum(losses) / sum(variances)}
+
+    @abstractmethod
+    def pipeline(self, model: Any) -> Any:
+        """The trained networks as the skill runs them."""
+
+    def save(self, model: Any, folder: Path) -> None:
+        self.pipeline(model).save_pretrained(folder)
+
+    def painted(self, model: Any, prompts: Sequence[str], **inputs: Any) -> list[NDArray[np.uint8]]:
+        """Pictures [side, side, 3] for a person to look at; the seed of each is its number."""
+        pipe = self.pipeline(model).to(next(model.parameters()).device)
+        pictures = pipe(
+            list(prompts),
+            num_inference_steps=self.config.shown_steps,
+            guidance_scale=self.config.shown_guidance,
+            generator=[torch.Generator("cpu").manual_seed(index) for index in range(len(prompts))],
+            output_type="np",
+            **inputs,
+        ).images
+        return [np.rint(picture * 255).astype(np.uint8) for picture in pictures]
+
+
+DEV = 2
+"""First number of the seeds of dev scenes; training seeds have the recipe's seed there."""
+
+
+def as_pixels(pictures: torch.Tensor) -> torch.Tensor:
+    """uint8 [batch, height, width, 3] to -1..1 [batch, 3, height, width]."""
+    return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1.0
