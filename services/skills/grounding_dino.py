@@ -14,9 +14,6 @@ from services.models.captions import caption_of, packed, phrases_of
 from services.models.grounding_dino import Grounder, Grounding, Pass, Thresholds, load_detector
 from services.models.torch_skill import TorchOptions, TorchSkill
 
-SAME_OBJECT_IOU = 0.7
-"""Boxes of one phrase from several passes that overlap more than this are one object."""
-
 
 class GroundingDinoArgs(SkillArgs):
     """Arguments of grounding_dino."""
@@ -54,7 +51,7 @@ class GroundingDinoOptions(TorchOptions):
         False, description="Name a box by its best phrase alone, also where words of others score over the threshold."
     )
     nms_iou: float = Field(
-        1.0, gt=0.0, le=1.0, description="Of boxes of one phrase that overlap more, the best is kept; 1 keeps all."
+        0.8, gt=0.0, le=1.0, description="Of boxes of one phrase that overlap more, the best is kept; 1 keeps all."
     )
 
 
@@ -96,7 +93,7 @@ class GroundingDino(TorchSkill[GroundingDinoArgs, GroundingDinoResult]):
             for row, groundings in zip(passes, self._grounder.run([call.image for call in batch], passes), strict=True):
                 found[row.picture].extend(groundings)
         return [
-            parts if isinstance(parts, SkillError) else self._result(call, groundings, len(parts))
+            parts if isinstance(parts, SkillError) else self._result(call, groundings)
             for call, parts, groundings in zip(batch, captions, found, strict=True)
         ]
 
@@ -118,12 +115,9 @@ class GroundingDino(TorchSkill[GroundingDinoArgs, GroundingDinoResult]):
             )
         return [caption_of(group) for group in packed(phrases, grounder.tokens_in, grounder.tokens_max)]
 
-    def _result(
-        self, call: SkillCall[GroundingDinoArgs], found: Sequence[Grounding], passes: int
-    ) -> GroundingDinoResult:
+    def _result(self, call: SkillCall[GroundingDinoArgs], found: Sequence[Grounding]) -> GroundingDinoResult:
         width, height = call.image.size
-        iou = self._detection.nms_iou if passes == 1 else min(self._detection.nms_iou, SAME_OBJECT_IOU)
-        kept = without_repeats(sorted(found, key=lambda item: -item.score), iou)
+        kept = without_repeats(sorted(found, key=lambda item: -item.score), self._detection.nms_iou)
         return GroundingDinoResult(
             boxes=[item.box for item in kept],
             logits=[item.score for item in kept],
