@@ -52,10 +52,12 @@ def trained(vectors: Vectors, seed: int = 0) -> Any:
     if kind_for(count) == "flat":
         return faiss.IndexFlatIP(dim)
     lists = 2 ** round(math.log2(math.sqrt(count)))
-    index: Any = faiss.index_factory(dim, f"IVF{lists},PQ{codes_for(dim)}", faiss.METRIC_INNER_PRODUCT)
+    # "np": without polysemous training, which only Hamming search needs and which takes longest of all.
+    index: Any = faiss.index_factory(dim, f"IVF{lists},PQ{codes_for(dim)}np", faiss.METRIC_INNER_PRODUCT)
     index.cp.spherical = True
     index.cp.seed = index.pq.cp.seed = seed
     index.pq.cp.max_points_per_centroid = CODE_POINTS // 256
+    index.pq.cp.min_points_per_centroid = 1  # fewer than FAISS likes still make good codes: no warning
     sample = np.random.default_rng(seed).choice(count, min(count, lists * POINTS_PER_LIST), replace=False)
     with _threads(1):
         index.train(np.asarray(vectors[np.sort(sample)], dtype=np.float32))
