@@ -34,6 +34,7 @@ class GatewaySettings(BaseSettings):
     tool_deadline_s: float = Field(60.0, gt=0, description="Longest a single skill call may take, seconds.")
     turn_steps_max: int = Field(4, ge=1, description="Most planner calls in one turn.")
     turn_calls_max: int = Field(8, ge=1, description="Most skill calls in one turn.")
+    turn_parallel_max: int = Field(4, ge=1, description="Most skill calls of one turn that run at the same time.")
     answer_tokens_max: int = Field(512, ge=1, description="Longest planner reply, tokens.")
     history_turns_max: int = Field(8, ge=1, description="How many earlier turns the planner sees.")
     planner_brief: bool = Field(True, description="Leave out what a small planner does not use from skill results.")

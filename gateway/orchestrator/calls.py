@@ -1,39 +1,46 @@
-"""Runs the actions of one plan, and turns what comes back into observations for the planner."""
+"""Runs the calls of one plan as their inputs are there, and turns what comes back into observations."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gateway.orchestrator.produced import produced_symbols
+from pydantic import ValidationError
+
+from gateway.orchestrator.plan import FromAction, PlannedCall
+from gateway.orchestrator.produced import mask_handle, produced_symbols
+from gateway.orchestrator.references import Reference, part_of, substituted
 from gateway.ports import CallContext, ImageStore, SkillClient, SkillOutcome
 from gateway.settings import GatewaySettings
 from planner.conversation import Observation
-from planner.format import Action
 from planner.prompt import compact_json
-from services.core.errors import BadArguments, SkillError
+from services.core.errors import DeadlineExceeded, SkillError, SkillFailed
+from services.core.masks import BadMaskCode
 from services.core.spec import SkillSpec, Symbol
 
-_WANTED = {
-    Symbol.IMAGE: "a picture and the conversation has none: ask for one",
-    Symbol.MASK: "a mask and the conversation has none: call a tool that finds one first",
-    Symbol.IMAGE_SEG: "a segmentation map and the conversation has none: call a tool that makes one first",
-    Symbol.REFERENCE_IMAGE: "a reference picture and the conversation has none",
-    Symbol.REFERENCE_MASK: "a reference mask and the conversation has none",
-}
+
+class InputMissing(SkillError):
+    """What the call was to work on could not be had: the call that makes it failed, or found nothing."""
+
+    kind = "input_missing"
 
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """How one action ended: `outcome`, its `result` and what it `produced` for the session, or `error`."""
+    """How one action ended: `outcome`, its `result` and what it `produced` for the session, or `error`.
+
+    `args` are as they were called with, or as written where they could not be; `images` are handles by symbol.
+    """
 
     skill: str
     args: dict[str, Any]
     elapsed_ms: float
     observation: Observation
+    images: Mapping[Symbol, str] = field(default_factory=dict)
     outcome: SkillOutcome | None = None
     error: dict[str, Any] | None = None
     produced: Mapping[Symbol, str] = field(default_factory=dict)
@@ -45,6 +52,7 @@ class CallResult:
     def record(self) -> dict[str, Any]:
         """For `debug` and replay."""
         record: dict[str, Any] = {"skill": self.skill, "args": self.args, "elapsed_ms": round(self.elapsed_ms, 2)}
+        record["images"] = {str(symbol): handle for symbol, handle in self.images.items()}
         if self.outcome is not None:
             record |= {
                 "result": self.outcome.result,
@@ -57,45 +65,95 @@ class CallResult:
 
 
 class SkillRunner:
-    """Runs independent actions at the same time."""
+    """Runs plans: up to `turn_parallel_max` calls at the same time, each when what it needs is there."""
 
     def __init__(self, skills: SkillClient, images: ImageStore, settings: GatewaySettings) -> None:
         self._skills = skills
         self._images = images
         self._settings = settings
 
-    async def run(
-        self, actions: Sequence[Action], symbols: Mapping[Symbol, str], context: CallContext
-    ) -> Sequence[CallResult]:
-        """One result an action, in order. Errors are results too: the planner is told.
+    async def run(self, plan: Sequence[PlannedCall], context: CallContext) -> Sequence[CallResult]:
+        """One result a call, in order. Errors are results too: the planner is told."""
+        slots = asyncio.Semaphore(self._settings.turn_parallel_max)
+        tasks: list[asyncio.Task[CallResult]] = []
+        started = asyncio.Event()
 
-        Args:
-            symbols: handles of what the session has, which skills are given as they ask for it.
-        """
+        async def one(call: PlannedCall) -> CallResult:
+            await started.wait()
+            earlier = {index: await tasks[index] for index in sorted(call.needs)}
+            async with AsyncExitStack() as stack:
+                if call.error is None:
+                    await stack.enter_async_context(slots)
+                return await self._run_one(call, earlier, context)
+
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._run_one(action, symbols, context)) for action in actions]
+            tasks += [group.create_task(one(call)) for call in plan]
+            started.set()
         return [task.result() for task in tasks]
 
-    async def _run_one(self, action: Action, symbols: Mapping[Symbol, str], context: CallContext) -> CallResult:
-        started = time.perf_counter()
-        name = action.API_name
-        args = dict(action.API_params)
+    async def _run_one(self, call: PlannedCall, earlier: Mapping[int, CallResult], context: CallContext) -> CallResult:
+        begun = time.perf_counter()
+        args, images = dict(call.params), dict[Symbol, str]()
         try:
-            spec = self._skills.resolve(name)
-            name = spec.name
-            outcome = await self._skills.call(name, args, _inputs(spec, symbols), self._limited(context))
+            if call.error is not None:
+                raise call.error
+            assert call.spec is not None, "a call without a spec has an error"
+            _refuse_after_failure(call, earlier)
+            args = _arguments(call, earlier)
+            images = await self._inputs(call, earlier, context)
+            outcome = await self._answered(call.spec, args, images, self._limited(context))
+            content, produced = await self._read(call.spec, outcome, context)
         except SkillError as error:
-            observation = Observation(skill=name, content={"error": error.message}, failed=True)
-            return CallResult(name, args, _ms_since(started), observation, error=error.to_wire())
-        content = spec.result_model.model_validate(outcome.result).observation(brief=self._settings.planner_brief)
-        observation = Observation(skill=name, content=content)
-        elapsed_ms = _ms_since(started)
-        produced = await produced_symbols(spec, outcome, self._images, owner=context.owner)
-        return CallResult(name, args, elapsed_ms, observation, outcome=outcome, produced=produced)
+            observation = Observation(skill=call.name, content={"error": error.message}, failed=True)
+            return CallResult(call.name, args, _ms_since(begun), observation, images, error=error.to_wire())
+        observation = Observation(skill=call.name, content=content)
+        return CallResult(call.name, args, _ms_since(begun), observation, images, outcome=outcome, produced=produced)
+
+    async def _read(
+        self, spec: SkillSpec, outcome: SkillOutcome, context: CallContext
+    ) -> tuple[dict[str, Any], dict[Symbol, str]]:
+        """What the planner is told of a result, and what the session gets of it."""
+        try:
+            result = spec.result_model.model_validate(outcome.result)
+            produced = await produced_symbols(spec, outcome, self._images, owner=context.owner)
+        except (ValidationError, BadMaskCode):
+            raise SkillFailed(f"{spec.name} gave a result that is not of its own form.") from None
+        return result.observation(brief=self._settings.planner_brief), produced
+
+    async def _answered(
+        self, spec: SkillSpec, args: Mapping[str, Any], images: Mapping[Symbol, str], context: CallContext
+    ) -> SkillOutcome:
+        try:
+            async with asyncio.timeout(context.remaining_s):
+                return await self._skills.call(spec.name, args, images, context)
+        except TimeoutError:
+            raise DeadlineExceeded(f"{spec.name} did not answer in time.") from None
+
+    async def _inputs(
+        self, call: PlannedCall, earlier: Mapping[int, CallResult], context: CallContext
+    ) -> dict[Symbol, str]:
+        found: dict[Symbol, str] = {}
+        for symbol, given in call.inputs.items():
+            if isinstance(given, str):
+                found[symbol] = given
+            elif isinstance(given, FromAction):
+                found[symbol] = _made(earlier[given.index], given)
+            else:
+                found[symbol] = await self._handle(_looked_up(call, earlier, given), given, context)
+        return found
+
+    async def _handle(self, value: Any, found: Reference, context: CallContext) -> str:
+        """The picture that a part of a result is; masks are stored as one, their union."""
+        if isinstance(value, str):
+            return value
+        masks = value if isinstance(value, list) else [value]
+        if not masks:
+            raise InputMissing(f"{found} is empty: nothing was found there.")
+        lineage = {"reference": str(found)}
+        return await mask_handle(masks, self._images, owner=context.owner, lineage=lineage)
 
     def _limited(self, context: CallContext) -> CallContext:
-        deadline = min(context.deadline, time.time() + self._settings.tool_deadline_s)
-        return CallContext(context.request_id, context.owner, deadline)
+        return replace(context, deadline=min(context.deadline, time.time() + self._settings.tool_deadline_s))
 
 
 def in_plain_words(result: CallResult) -> str:
@@ -105,11 +163,33 @@ def in_plain_words(result: CallResult) -> str:
     return f"{result.skill}: {words}"
 
 
-def _inputs(spec: SkillSpec, symbols: Mapping[Symbol, str]) -> dict[Symbol, str]:
-    for symbol in sorted(spec.consumes):
-        if symbol not in symbols:
-            raise BadArguments(f"{spec.name} needs {_WANTED[symbol]}.", argument=str(symbol))
-    return {symbol: symbols[symbol] for symbol in spec.consumes}
+def _refuse_after_failure(call: PlannedCall, earlier: Mapping[int, CallResult]) -> None:
+    for index, result in earlier.items():
+        if result.error is not None:
+            raise InputMissing(f"{call.name} was not run: it needs action {index + 1} ({result.skill}), which failed.")
+
+
+def _arguments(call: PlannedCall, earlier: Mapping[int, CallResult]) -> dict[str, Any]:
+    """The arguments with every reference replaced by what it means."""
+    args = {}
+    for name, value in call.args.items():
+        found = substituted(value, lambda reference: _looked_up(call, earlier, reference))
+        how = call.fits.get(name)
+        args[name] = how.apply(found) if how else found
+    return args
+
+
+def _looked_up(call: PlannedCall, earlier: Mapping[int, CallResult], found: Reference) -> Any:
+    source = call.sources[found]
+    result = earlier[source.index].result if source.index is not None else source.result
+    return part_of(result, found)
+
+
+def _made(result: CallResult, wanted: FromAction) -> str:
+    if wanted.symbol not in result.produced:
+        what = str(wanted.symbol).replace("_", " ")
+        raise InputMissing(f"Action {wanted.index + 1} ({result.skill}) found nothing: there is no {what} to work on.")
+    return result.produced[wanted.symbol]
 
 
 def _ms_since(started: float) -> float:

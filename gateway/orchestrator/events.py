@@ -11,10 +11,11 @@ from planner.format import PlannerOutput
 
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
-    """A person's message: its text and the handles of pictures that came with it."""
+    """A person's message: its text and the handles of pictures that came with it, with the client's names for them."""
 
     text: str
     images: tuple[str, ...] = ()
+    image_names: tuple[str | None, ...] = ()
     max_tokens: int | None = None
     temperature: float = 0.0
     seed: int | None = None

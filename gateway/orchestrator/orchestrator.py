@@ -18,6 +18,7 @@ from gateway.orchestrator.events import (
     TurnFinished,
     TurnRequest,
 )
+from gateway.orchestrator.plan import checked
 from gateway.orchestrator.turn import TurnState
 from gateway.ports import CallContext, ImageStore, Planner, SkillClient
 from gateway.settings import GatewaySettings
@@ -86,10 +87,11 @@ class Orchestrator:
             if not actions:
                 continue
             yield StepPlanned(turn.last_output)
-            for action in actions:
-                yield SkillStarted(action.API_name, dict(action.API_params))
+            calls = checked(actions, turn.known, self._skills)
+            for call in calls:
+                yield SkillStarted(call.name, call.params)
             started = time.perf_counter()
-            results = await self._runner.run(actions, turn.symbols, context)
+            results = await self._runner.run(calls, context)
             turn.observed(results, _ms_since(started))
             for result in results:
                 yield SkillFinished(result.skill, result.elapsed_ms, result.result, result.error)

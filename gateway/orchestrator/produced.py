@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gateway.masks import union_png
 from gateway.ports import ImageStore, SkillOutcome
@@ -23,10 +25,16 @@ async def produced_symbols(
         if not value:
             continue
         if symbol is Symbol.MASK:
-            masks = [MaskRLE.model_validate(code) for code in (value if isinstance(value, list) else [value])]
+            masks = value if isinstance(value, list) else [value]
             lineage = {"skill": spec.name, "checkpoint": outcome.checkpoint, "field": field}
-            info = await images.put(await asyncio.to_thread(union_png, masks), owner=owner, lineage=lineage)
-            found[symbol] = info.id
+            found[symbol] = await mask_handle(masks, images, owner=owner, lineage=lineage)
         else:
             found[symbol] = str(value)
     return found
+
+
+async def mask_handle(codes: Sequence[Any], images: ImageStore, *, owner: str, lineage: Mapping[str, Any]) -> str:
+    """The stored picture of the union of masks, which are all of one size, given as run-length codes."""
+    masks = [MaskRLE.model_validate(code) for code in codes]
+    info = await images.put(await asyncio.to_thread(union_png, masks), owner=owner, lineage=lineage)
+    return info.id

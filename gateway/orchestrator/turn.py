@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from gateway.orchestrator.calls import CallResult, in_plain_words
 from gateway.orchestrator.events import TurnRequest, Usage
+from gateway.orchestrator.gallery import Gallery
+from gateway.orchestrator.known import Known, earlier_results
 from gateway.ports import CallContext
 from gateway.settings import GatewaySettings
 from gateway.state.models import Session, StepRecord, TurnRecord
@@ -39,6 +41,8 @@ class TurnState:
         self._images = [*(ref for ref in session.images if ref not in request.images), *request.images]
         # What was found in one picture is not about another.
         self._symbols = {} if request.images else dict(session.symbols)
+        self._gallery = Gallery.of(session).with_pictures(request.images, request.image_names)
+        self._earlier = earlier_results(session)
         self.produced: list[str] = []
         self._calls = 0
         self._results: list[CallResult] = []
@@ -62,6 +66,12 @@ class TurnState:
         """What skills work on; the picture is the newest one, whether it was sent or made."""
         picture = {Symbol.IMAGE: self._images[-1]} if self._images else {}
         return self._symbols | picture
+
+    @property
+    def known(self) -> Known:
+        """What the next plan may refer to."""
+        ours = {result.skill: result.result for result in self._results if result.result is not None}
+        return Known(self.symbols, self._earlier | ours, self._gallery, self._session.marks)
 
     @property
     def may_act(self) -> bool:
@@ -121,6 +131,7 @@ class TurnState:
         for symbol, handle in result.produced.items():
             if symbol is Symbol.IMAGE:
                 self._images = [*(ref for ref in self._images if ref != handle), handle]
+                self._gallery = self._gallery.with_picture(handle)
             else:
                 self._symbols[symbol] = handle
 
@@ -147,6 +158,7 @@ class TurnState:
             update={
                 "conversation": (*self._session.conversation, *self.conversation[self._new :]),
                 "images": self._images,
+                "pictures": list(self._gallery.pictures),
                 "symbols": self._symbols,
                 "turns": [*self._session.turns, record],
             }

@@ -13,5 +13,6 @@ def trimmed(session: Session, turns_max: int, images_max: int) -> Session:
             "conversation": last_exchanges(session.conversation, turns_max),
             "turns": session.turns[-turns_max:],
             "images": session.images[-images_max:],
+            "pictures": [picture for picture in session.pictures if picture.handle in session.images[-images_max:]],
         }
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from planner.conversation import Conversation
 from services.core.spec import Symbol
-from services.core.types import ImageRef, ImageSize
+from services.core.types import Box, ImageRef, ImageSize, Point
 
 
 class ImageInfo(BaseModel):
@@ -33,9 +33,37 @@ class ImageInfo(BaseModel):
     lineage: dict[str, Any] | None = None
 
 
-class StepRecord(BaseModel):
-    """One planner call and the skill calls that it asked for, for `debug` and replay."""
+class SessionPicture(BaseModel):
+    """A picture of a conversation: its number (from 1, in order of appearance) and the client's name for it."""
 
+    model_config = ConfigDict(frozen=True)
+
+    number: int = Field(ge=1)
+    handle: ImageRef
+    name: str | None = None
+
+
+class Marks(BaseModel):
+    """What a person marked in the current picture; a label is 1 for a point on the object, 0 for one beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    points: list[Point] = Field(default_factory=list)
+    point_labels: list[Literal[0, 1]] = Field(default_factory=list)
+    boxes: list[Box] = Field(default_factory=list)
+
+    def given(self) -> dict[str, Any]:
+        """Those marks that there are, as plain data."""
+        return {name: value for name, value in self.model_dump(mode="json").items() if value}
+
+
+class StepRecord(BaseModel):
+    """One planner call and the skill calls that it asked for, for `debug` and replay.
+
+    `kind` is `all_tools` for the calls that are made before the planner is asked.
+    """
+
+    kind: Literal["plan", "all_tools"] = "plan"
     thoughts: str
     actions: list[dict[str, Any]]
     value: str
@@ -62,7 +90,10 @@ class Session(BaseModel):
     Attributes:
         conversation: what the planner sees.
         images: its pictures, sent or made, the current one last.
+        pictures: the same by number and name.
         symbols: what else skills may work on, such as the last mask.
+        marks: points and boxes that came with the current picture.
+        instructions: a system message's text; it stays in front however long the conversation gets.
         turns: what happened.
     """
 
@@ -71,5 +102,8 @@ class Session(BaseModel):
     created: float
     conversation: Conversation = ()
     images: list[ImageRef] = Field(default_factory=list)
+    pictures: list[SessionPicture] = Field(default_factory=list)
     symbols: dict[Symbol, ImageRef] = Field(default_factory=dict)
+    marks: Marks = Field(default_factory=Marks)
+    instructions: str = ""
     turns: list[TurnRecord] = Field(default_factory=list)
