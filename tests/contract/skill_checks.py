@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from pydantic import BaseModel
 
 from services.core.errors import BadArguments, SkillError
 from services.core.skill import SkillCall
@@ -79,12 +80,12 @@ def check_alike(one: Any, other: Any, where: str = "") -> None:
     if isinstance(one, SkillError) or isinstance(other, SkillError):
         assert type(one) is type(other), where
         assert one.message == other.message
-    elif isinstance(one, SkillResult):
-        for name, value in one:
-            check_alike(value, getattr(other, name), f"{where}.{name}")
     elif isinstance(one, MaskRLE):
         assert one.size == other.size, where
         assert (one.to_array() == other.to_array()).mean() >= MASK_AGREEMENT, where
+    elif isinstance(one, BaseModel):
+        for name, value in one:
+            check_alike(value, getattr(other, name), f"{where}.{name}")
     elif isinstance(one, Image.Image):
         difference = np.asarray(one, float) - np.asarray(other, float)
         assert np.abs(difference).mean() <= PIXEL_TOLERANCE, where
