@@ -83,8 +83,7 @@ class GroundingDinoRecipe(Recipe[GroundingDinoConfig]):
         thaw_batch_norms(model.model.backbone)
         load_trunk(model.model.backbone.conv_encoder.model, self.checkpoints["trunk"])
         run_in_bf16(model.model.backbone.conv_encoder)
-        # Without this the first logits, products of two layer-normed vectors, are tens.
-        torch.nn.init.constant_(model.model.encoder.layers[-1].text_enhancer_layer.layer_norm_after.weight, 0.1)
+        _start_from_silence(model.model)
         return model.to(memory_format=torch.channels_last)
 
     def parameters(self, model: Any) -> Any:
@@ -178,6 +177,18 @@ class GroundingDinoRecipe(Recipe[GroundingDinoConfig]):
         frozen.save_pretrained(folder)
         edge = {"shortest_edge": self.config.size, "longest_edge": 2 * self.config.size}
         GroundingDinoProcessor(GroundingDinoImageProcessor(size=edge), self._tokens).save_pretrained(folder)
+
+
+def _start_from_silence(model: Any) -> None:
+    """First logits near -5, as focal loss wants them: they are products of layer-normed vectors and have no bias.
+
+    Left alone they are tens, of either sign, and the first hundreds of steps unlearn them.
+    """
+    text = model.encoder.layers[-1].text_enhancer_layer.layer_norm_after
+    torch.nn.init.constant_(text.weight, 0.1)
+    torch.nn.init.constant_(text.bias, 0.2)
+    for picture in (model.enc_output_norm, model.decoder.layer_norm):
+        torch.nn.init.constant_(picture.bias, -0.2)
 
 
 def _centred(boxes: Any) -> Any:
