@@ -36,7 +36,10 @@ def arguments(spec: SkillSpec) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def _object(schema: Schema, defs: Schema) -> st.SearchStrategy[dict[str, Any]]:
-    properties = {name: COSTLY.get(name) or values(inner, defs) for name, inner in schema.get("properties", {}).items()}
+    properties = {
+        name: COSTLY[name] if name in COSTLY else values(inner, defs)
+        for name, inner in schema.get("properties", {}).items()
+    }
     required = set(schema.get("required", ()))
     return st.fixed_dictionaries(
         {name: made for name, made in properties.items() if name in required},

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.core.composite import Composite, LocalParts
+from services.core.composite import Composite, Pictures
 from services.core.errors import SkillError
 from services.core.images import decode
 from services.core.registry import BUILT_IN, SkillClass, discover
@@ -50,10 +50,11 @@ EXAMPLES: Mapping[str, Sequence[dict[str, Any]]] = {
 class Subject:
     """One skill."""
 
-    def __init__(self, skill: SkillClass, asked: Skill[Any, Any] | tuple[Composite[Any, Any], LocalParts]) -> None:
+    def __init__(self, skill: Skill[Any, Any] | Composite[Any, Any], parts: DirectParts | None = None) -> None:
         self.spec = skill.spec()
         self.examples = EXAMPLES.get(self.spec.name, ({},))
-        self._asked = asked
+        self._skill = skill
+        self._parts = parts
 
     def call(self, args: Mapping[str, Any], picture: Image.Image) -> SkillCall[Any]:
         """A call about a picture, with whatever else the skill consumes; seeded where it takes a seed."""
@@ -65,23 +66,37 @@ class Subject:
 
     def answers(self, calls: Sequence[SkillCall[Any]]) -> list[Answer]:
         """What the skill answers in one batch; an error that it raises for a batch is looked for call by call."""
-        if isinstance(self._asked, tuple):
-            return asyncio.run(_composed(*self._asked, calls))
+        if isinstance(self._skill, Composite):
+            return asyncio.run(self._composed(self._skill, calls))
         try:
-            return list(self._asked.predict(calls))
+            return list(self._skill.predict(calls))
         except SkillError as error:
             return [error] if len(calls) == 1 else [answer for call in calls for answer in self.answers([call])]
 
+    async def _composed(self, composite: Composite[Any, Any], calls: Sequence[SkillCall[Any]]) -> list[Answer]:
+        assert self._parts is not None
 
-async def _composed(composite: Composite[Any, Any], parts: LocalParts, calls: Sequence[SkillCall[Any]]) -> list[Answer]:
-    async def one(call: SkillCall[Any]) -> Answer:
-        try:
-            answer: SkillResult = await composite.compose(call.args, call.images, parts)
-        except SkillError as error:
-            return error
+        async def one(call: SkillCall[Any]) -> Answer:
+            try:
+                answer: SkillResult = await composite.compose(call.args, call.images, self._parts)
+            except SkillError as error:
+                return error
+            return answer
+
+        return list(await asyncio.gather(*map(one, calls)))
+
+
+class DirectParts:
+    """A part runner without lanes around it: what a part raises is seen with its traceback."""
+
+    def __init__(self, skills: Sequence[Skill[Any, Any]]) -> None:
+        self._skills = {skill.name: skill for skill in skills}
+
+    async def run(self, part: Any, args: Any, images: Pictures) -> Any:
+        (answer,) = self._skills[part.name].predict([SkillCall(args, images)])
+        if isinstance(answer, SkillError):
+            raise answer
         return answer
-
-    return list(await asyncio.gather(*map(one, calls)))
 
 
 class Subjects:
@@ -93,9 +108,8 @@ class Subjects:
 
     def subject(self, skill: SkillClass) -> Subject:
         if issubclass(skill, Composite):
-            parts = [self._skill(part) for part in skill.parts]
-            return Subject(skill, (skill(), LocalParts(parts)))
-        return Subject(skill, self._skill(skill))
+            return Subject(skill(), DirectParts([self._skill(part) for part in skill.parts]))
+        return Subject(self._skill(skill))
 
     def _skill(self, skill: SkillClass) -> Skill[Any, Any]:
         assert issubclass(skill, Skill)
