@@ -13,8 +13,8 @@ UNKNOWN = -1
 def asymmetric_loss(logits: torch.Tensor, wanted: torch.Tensor, gamma_negative: float) -> torch.Tensor:
     """Asymmetric loss (arXiv 2009.14119): summed over tags, averaged over pictures.
 
-    The many absent tags weigh less the surer the model is of them. RAM shifts their scores by 0.05 besides, which spares
-    the model where it is sure and wrong: right where labels may be wrong themselves, and slow where they are exact.
+    The many absent tags weigh less the surer the model is of them. RAM shifts their scores by 0.05 besides, which
+    spares the model where it is sure and wrong: right where labels may be wrong, and slow where they are exact.
 
     Args:
         logits: [batch, tags].
