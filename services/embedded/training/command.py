@@ -95,7 +95,7 @@ def _checkpoints(needs: tuple[str, ...]) -> dict[str, Path]:
     found = {}
     for name in needs:
         places = [weights_folder() / name, default_runs() / name / "checkpoint"]
-        place = next((place for place in places if (place / CARD).is_file() or (place / "config.json").is_file()), None)
+        place = next((place for place in places if any((place / file).is_file() for file in CHECKPOINT_FILES)), None)
         if place is None:
             raise TrainingError(f"{name} must be trained first: `llava-plus embedded train {name}`.")
         found[name] = place
