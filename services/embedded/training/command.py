@@ -13,6 +13,9 @@ from services.embedded.training.loop import Run, RunOptions
 from services.embedded.training.publish import CARD, publish, weights_folder
 from services.embedded.training.recipe import Recipe, WorldData, recipe_class
 
+CHECKPOINT_FILES = (CARD, "config.json", "model_index.json")
+"""A folder with one of these holds a whole checkpoint."""
+
 
 class TrainingError(RuntimeError):
     """The run cannot start; the message says what to do."""
