@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from platformdirs import user_cache_dir
 
 from services.embedded.training.loop import Run, RunOptions
 from services.embedded.training.publish import CARD, publish, weights_folder
@@ -68,7 +69,9 @@ def make_recipe(request: TrainRequest) -> Recipe[Any]:
     if not (world / "train").is_dir():
         raise TrainingError(f"There are no scenes in {world}: render them with `llava-plus embedded render`.")
     return recipe(
-        recipe.Config.model_validate(parsed_settings(request.settings)), WorldData(world), _checkpoints(recipe.needs)
+        recipe.Config.model_validate(parsed_settings(request.settings)),
+        WorldData(world),
+        _checkpoints(recipe.needs, request.runs or default_runs()),
     )
 
 
@@ -84,7 +87,9 @@ def parsed_settings(settings: tuple[str, ...]) -> dict[str, object]:
 
 
 def default_runs() -> Path:
-    return Path(os.environ.get("LLAVA_PLUS_RUNS_DIR", "runs/embedded"))
+    """Where runs are kept to go on from: `LLAVA_PLUS_RUNS_DIR`, else the user's cache folder."""
+    chosen = os.environ.get("LLAVA_PLUS_RUNS_DIR")
+    return Path(chosen) if chosen else Path(user_cache_dir("llava-plus")) / "runs"
 
 
 def default_world() -> Path:
@@ -93,11 +98,11 @@ def default_world() -> Path:
     return world_folder()
 
 
-def _checkpoints(needs: tuple[str, ...]) -> dict[str, Path]:
+def _checkpoints(needs: tuple[str, ...], runs: Path) -> dict[str, Path]:
     """Published checkpoints first, else those of runs on this machine."""
     found = {}
     for name in needs:
-        places = [weights_folder() / name, default_runs() / name / "checkpoint"]
+        places = [weights_folder() / name, runs / name / "checkpoint"]
         place = next((place for place in places if any((place / file).is_file() for file in CHECKPOINT_FILES)), None)
         if place is None:
             raise TrainingError(f"{name} must be trained first: `llava-plus embedded train {name}`.")
