@@ -35,6 +35,9 @@ class GatewaySettings(BaseSettings):
     turn_steps_max: int = Field(4, ge=1, description="Most planner calls in one turn.")
     turn_calls_max: int = Field(8, ge=1, description="Most skill calls in one turn.")
     turn_parallel_max: int = Field(4, ge=1, description="Most skill calls of one turn that run at the same time.")
+    turn_answer_reserve_s: float = Field(
+        10.0, ge=0, description="What skill calls leave of a turn's time for the answer (a quarter at most), seconds."
+    )
     answer_tokens_max: int = Field(512, ge=1, description="Longest planner reply, tokens.")
     history_turns_max: int = Field(8, ge=1, description="How many earlier turns the planner sees.")
     planner_brief: bool = Field(True, description="Leave out what a small planner does not use from skill results.")

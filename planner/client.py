@@ -8,7 +8,7 @@ from typing import Protocol
 from planner.api import PlannerDelta, PlannerDone, PlannerUnavailable, PlanRequest, PromptTooLong
 from planner.conversation import Conversation, UserTurn, last_exchanges
 from planner.dialects.base import Dialect
-from planner.format import PlannerOutput, UnparsableOutput
+from planner.format import PlannerOutput, UnparsableOutput, valid_unicode
 from planner.wire import EngineChunk, EngineRequest
 from services.core.context import CallContext
 from services.core.errors import ImageNotFound
@@ -83,8 +83,8 @@ class PlannerClient:
                     yield PlannerDelta(output.value[shown:])
                 yield PlannerDone(output, chunk.prompt_tokens, chunk.completion_tokens, cut)
                 return
-            text += chunk.text
-            value = self._dialect.partial_value(text)
+            text += valid_unicode(chunk.text)
+            value = valid_unicode(self._dialect.partial_value(text))
             if len(value) > shown:
                 yield PlannerDelta(value[shown:])
                 shown = len(value)
@@ -93,11 +93,11 @@ class PlannerClient:
     def _parsed(self, text: str, cut: bool) -> PlannerOutput:
         """The whole output; of one that `max_tokens` cut, as much of the answer as there is."""
         try:
-            return self._dialect.parse(text)
+            return PlannerOutput.model_validate(valid_unicode(self._dialect.parse(text).model_dump()))
         except UnparsableOutput:
             if not cut:
                 raise
-            return PlannerOutput(value=self._dialect.partial_value(text))
+            return PlannerOutput(value=valid_unicode(self._dialect.partial_value(text)))
 
 
 def _as_exception(chunk: EngineChunk) -> Exception:

@@ -49,3 +49,14 @@ class UnparsableOutput(ValueError):
 
     def __reduce__(self) -> tuple[type[UnparsableOutput], tuple[str, str]]:
         return type(self), (self.reason, self.text)
+
+
+def valid_unicode(value: Any) -> Any:
+    """The same JSON value with "?" for half surrogate pairs, which JSON can write but nothing can store or send."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, list | tuple):
+        return [valid_unicode(item) for item in value]
+    if isinstance(value, dict):
+        return {valid_unicode(key): valid_unicode(item) for key, item in value.items()}
+    return value

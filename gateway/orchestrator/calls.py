@@ -153,7 +153,10 @@ class SkillRunner:
         return await mask_handle(masks, self._images, owner=context.owner, lineage=lineage)
 
     def _limited(self, context: CallContext) -> CallContext:
-        return replace(context, deadline=min(context.deadline, time.time() + self._settings.tool_deadline_s))
+        """A call's own deadline, which leaves the planner time to put the results into words."""
+        reserve_s = min(self._settings.turn_answer_reserve_s, context.remaining_s / 4)
+        deadline = min(context.deadline - reserve_s, time.time() + self._settings.tool_deadline_s)
+        return replace(context, deadline=deadline)
 
 
 def in_plain_words(result: CallResult) -> str:

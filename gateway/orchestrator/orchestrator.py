@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -23,7 +24,7 @@ from gateway.orchestrator.turn import TurnState
 from gateway.ports import CallContext, ImageStore, Planner, SkillClient
 from gateway.settings import GatewaySettings
 from gateway.state.models import Session
-from planner.api import PlannerDelta, PlannerDone, PlanRequest, PromptTooLong
+from planner.api import PlannerDelta, PlannerDone, PlannerUnavailable, PlanRequest, PromptTooLong
 from planner.format import UnparsableOutput
 
 
@@ -67,8 +68,8 @@ class Orchestrator:
                 seed=request.seed,
             )
             try:
-                async with aclosing(self._planner.plan(plan, context)) as events:
-                    async for event in events:
+                async with aclosing(self._said(plan, context)) as said:
+                    async for event in said:
                         if isinstance(event, PlannerDelta):
                             turn.said(event.text)
                             yield AnswerDelta(event.text)
@@ -78,11 +79,11 @@ class Orchestrator:
             except UnparsableOutput as error:
                 self._log.warning("planner_output_unparsable", request_id=context.request_id, reason=error.reason)
                 turn.misspoke(error, _ms_since(started))
-            except PromptTooLong:
-                if not turn.has_results:
+            except (PlannerUnavailable, PromptTooLong) as error:
+                if not turn.can_end_here:
                     raise
-                self._log.warning("results_too_long_for_planner", request_id=context.request_id)
-                turn.outgrown()
+                self._log.warning("turn_ends_without_planner", request_id=context.request_id, reason=str(error))
+                turn.end_here(cut=isinstance(error, PromptTooLong))
             actions = turn.actions
             if not actions:
                 continue
@@ -95,12 +96,32 @@ class Orchestrator:
             turn.observed(results, _ms_since(started))
             for result in results:
                 yield SkillFinished(result.skill, result.elapsed_ms, result.result, result.error)
-        rest = turn.fallback()
+        rest = turn.close()
         if rest:
             yield AnswerDelta(rest)
         yield TurnFinished(
             turn.answer, turn.updated_session(), turn.steps, turn.usage, turn.finish_reason, turn.produced
         )
+
+    async def _said(self, plan: PlanRequest, context: CallContext) -> AsyncGenerator[PlannerDelta | PlannerDone, None]:
+        """The planner's events; the last one is its whole output, and none comes after the turn's deadline.
+
+        Raises:
+            PlannerUnavailable, PromptTooLong, UnparsableOutput: see `planner.api.Planner`.
+        """
+        async with aclosing(self._planner.plan(plan, context)) as events:
+            while True:
+                try:
+                    # Around each wait, not around the loop: the consumer's own time is no concern of it.
+                    async with asyncio.timeout(context.remaining_s):
+                        event = await anext(events, None)
+                except TimeoutError:
+                    raise PlannerUnavailable("The planner did not answer within the turn's deadline.") from None
+                if event is None:
+                    raise PlannerUnavailable("The planner's answer broke off. Try again.")
+                yield event
+                if isinstance(event, PlannerDone):
+                    return
 
     def _log_step(self, context: CallContext, done: PlannerDone, started: float) -> None:
         self._log.info(

@@ -17,9 +17,6 @@ from services.core.errors import BadArguments
 USER = "user"
 """The source of points, boxes and the like that came with a person's message."""
 
-REFERENCE_PATTERN = r"^\$[A-Za-z0-9_+-]+(\.[A-Za-z0-9_]+)+$"
-"""What a schema that constrains decoding allows in the place of an argument."""
-
 _BODY = re.compile(r"(?P<source>[A-Za-z0-9_+\-]+)\.(?P<path>[A-Za-z_]\w*(?:\.\w+|\[\d+\])*)", re.ASCII)
 
 

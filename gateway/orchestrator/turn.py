@@ -5,27 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from gateway.orchestrator.calls import CallResult, in_plain_words
+from gateway.orchestrator.calls import CallResult
 from gateway.orchestrator.events import TurnRequest, Usage
 from gateway.orchestrator.gallery import Gallery
 from gateway.orchestrator.known import Known, earlier_results
+from gateway.orchestrator.repair import UNPARSABLE, Repairs, results_in_words, shortfalls, told_to_rewrite
 from gateway.ports import CallContext
 from gateway.settings import GatewaySettings
 from gateway.state.models import Session, StepRecord, TurnRecord
 from planner.api import PlannerDone
-from planner.conversation import AssistantTurn, Conversation, ObservationTurn, UserTurn, last_exchanges
+from planner.conversation import (
+    AssistantTurn,
+    Conversation,
+    Observation,
+    ObservationTurn,
+    Turn,
+    UserTurn,
+    last_exchanges,
+)
 from planner.format import Action, PlannerOutput, UnparsableOutput
 from services.core.spec import Symbol
-
-NOTHING_FOUND = "I could not work out an answer. Please ask in other words."
-RESULTS_ONLY = "I could not put the results into words. They are:\n"
 
 
 class TurnState:
     """Grows with every planner call and every batch of skill results.
 
     Attributes:
-        conversation: what the planner sees next.
         produced: handles of the pictures that skills made, oldest first.
         actions: the skill calls that wait to be run; empty once they are.
         over: nothing more is to be done.
@@ -44,14 +49,15 @@ class TurnState:
         self._gallery = Gallery.of(session).with_pictures(request.images, request.image_names)
         self._earlier = earlier_results(session)
         self.produced: list[str] = []
-        self._calls = 0
+        self._planned = self._calls = 0
+        self._acting = True
+        self._repairs = Repairs()
+        self._hint: tuple[Turn, ...] = ()
+        self._unrun: Sequence[Action] = ()
         self._results: list[CallResult] = []
         history = last_exchanges(session.conversation, settings.history_turns_max)
-        self.conversation: Conversation = (
-            *history,
-            UserTurn(text=request.text, images=request.images),
-        )
-        self._new = len(self.conversation) - 1
+        self._conversation: Conversation = (*history, UserTurn(text=request.text, images=request.images))
+        self._new = len(self._conversation) - 1
         self.max_tokens = min(request.max_tokens or settings.answer_tokens_max, settings.answer_tokens_max)
         self.steps: list[StepRecord] = []
         self.usage = Usage()
@@ -60,6 +66,11 @@ class TurnState:
         self.last_output = PlannerOutput()
         self.over = False
         self.finish_reason = "stop"
+
+    @property
+    def conversation(self) -> Conversation:
+        """What the planner sees next; a hint about a reply that could not be read is not kept longer than that."""
+        return (*self._conversation, *self._hint)
 
     @property
     def symbols(self) -> dict[Symbol, str]:
@@ -76,7 +87,12 @@ class TurnState:
     @property
     def may_act(self) -> bool:
         """Whether the planner may call skills in its next step: the last step is for the answer."""
-        return len(self.steps) + 1 < self._settings.turn_steps_max and self._calls < self._settings.turn_calls_max
+        steps_left = self._planned + 1 < self._settings.turn_steps_max
+        return self._acting and steps_left and self._calls < self._settings.turn_calls_max
+
+    @property
+    def has_results(self) -> bool:
+        return bool(self._results)
 
     def said(self, text: str) -> None:
         self.answer += text
@@ -84,6 +100,8 @@ class TurnState:
     def planned(self, done: PlannerDone, elapsed_ms: float) -> None:
         output = done.output
         calls_left = self._settings.turn_calls_max - self._calls if self.may_act else 0
+        self._planned += 1
+        self._hint = ()
         self.last_output = output
         self.usage = Usage(
             self.usage.prompt_tokens + done.prompt_tokens, self.usage.completion_tokens + done.completion_tokens
@@ -92,38 +110,46 @@ class TurnState:
         self.steps.append(
             StepRecord(thoughts=output.thoughts, actions=actions, value=output.value, planner_ms=elapsed_ms)
         )
-        self.conversation = (*self.conversation, AssistantTurn(output=output))
-        self.actions = output.actions[:calls_left]
+        self._conversation = (*self._conversation, AssistantTurn(output=output))
+        self.actions, self._unrun = output.actions[:calls_left], output.actions[calls_left:]
         self.over = not self.actions
         if done.cut:
             self.finish_reason = "length"
 
     def misspoke(self, error: UnparsableOutput, elapsed_ms: float) -> None:
-        """What the planner wrote cannot be read: the turn ends with what is known."""
+        """What the planner wrote cannot be read: it may try once more, unless a part of it has been shown."""
         self.steps.append(StepRecord(thoughts="", actions=[], value=error.text, planner_ms=elapsed_ms))
-        self.over = True
+        if self.answer or not self._repairs.allow(UNPARSABLE):
+            self.over = True
+        else:
+            self._hint = told_to_rewrite(error, self._request.text)
 
     @property
-    def has_results(self) -> bool:
-        return bool(self._results)
+    def can_end_here(self) -> bool:
+        """Whether there is something to answer with when the planner cannot be asked (any more)."""
+        return self.has_results or bool(self._hint)
 
-    def outgrown(self) -> None:
-        """The results are too long for the planner to read: the turn ends with them as they are."""
+    def end_here(self, *, cut: bool = False) -> None:
+        """The planner cannot be asked again: the turn ends with what is known."""
         self.over = True
-        self.finish_reason = "length"
+        self.finish_reason = "length" if cut else self.finish_reason
 
     def observed(self, results: Sequence[CallResult], elapsed_ms: float) -> None:
         self._calls += len(results)
         self._results += results
+        self._acting = self._repairs.allow_after(results) and self._acting
         self.actions = ()
         for result in results:
             self._keep(result)
         self.steps[-1].skills_ms = elapsed_ms
         self.steps[-1].results = [result.record() for result in results]
-        turn = ObservationTurn(
-            observations=tuple(result.observation for result in results), question=self._request.text
+        told = [self._named(result.observation) for result in results]
+        limit = {"error": f"Not run: a turn may make {self._settings.turn_calls_max} calls."}
+        told += [Observation(skill=action.API_name, content=limit, failed=True) for action in self._unrun]
+        self._conversation = (
+            *self._conversation,
+            ObservationTurn(observations=tuple(told), question=self._request.text),
         )
-        self.conversation = (*self.conversation, turn)
 
     def _keep(self, result: CallResult) -> None:
         made = result.outcome.pictures.values() if result.outcome else ()
@@ -135,14 +161,27 @@ class TurnState:
             else:
                 self._symbols[symbol] = handle
 
-    def fallback(self) -> str:
-        """An answer where the planner gave none: the results in plain words. Empty when it answered."""
-        if self.answer.strip():
-            return ""
-        known = [in_plain_words(result) for result in self._results]
-        self.answer = RESULTS_ONLY + "\n".join(known) if known else NOTHING_FOUND
-        self.conversation = (*self.conversation, AssistantTurn(output=PlannerOutput(value=self.answer)))
-        return self.answer
+    def _named(self, observation: Observation) -> Observation:
+        """The observation with pictures under the names by which a plan may call them."""
+        names = {
+            key: name
+            for key, value in observation.content.items()
+            if isinstance(value, str) and (name := self._gallery.name_of(value))
+        }
+        return observation.model_copy(update={"content": observation.content | names}) if names else observation
+
+    def close(self) -> str:
+        """What the answer still lacks: results in words where the planner gave none, and what could not be done."""
+        said = self.answer
+        if not said.strip():
+            self.answer += results_in_words(self._results)
+        last = self._conversation[-1]
+        if not (isinstance(last, AssistantTurn) and last.output.is_answer and last.output.value.strip()):
+            self._conversation = (*self._conversation, AssistantTurn(output=PlannerOutput(value=self.answer)))
+        note = shortfalls(self._results)
+        if note:
+            self.answer += f"\n\n{note}"
+        return self.answer[len(said) :]
 
     def updated_session(self) -> Session:
         record = TurnRecord(
@@ -156,7 +195,7 @@ class TurnState:
         )
         return self._session.model_copy(
             update={
-                "conversation": (*self._session.conversation, *self.conversation[self._new :]),
+                "conversation": (*self._session.conversation, *self._conversation[self._new :]),
                 "images": self._images,
                 "pictures": list(self._gallery.pictures),
                 "symbols": self._symbols,

@@ -13,6 +13,7 @@ from planner.dialects.base import ChatMessage, chat_messages
 from planner.dialects.tolerant import loads
 from planner.format import PlannerOutput, UnparsableOutput
 from planner.prompt import compact_json, observation_text, system_text
+from planner.tool_schema import call_schema
 from services.core.spec import SkillSpec
 
 
@@ -65,7 +66,7 @@ class JsonDialect:
 
 
 def _action_schema(spec: SkillSpec, definitions: dict[str, Any]) -> dict[str, Any]:
-    params = spec.args_schema()
+    params = call_schema(spec)
     definitions.update(params.pop("$defs", {}))
     return {
         "type": "object",

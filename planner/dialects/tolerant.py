@@ -12,6 +12,9 @@ from planner.format import UnparsableOutput
 
 _FENCE = re.compile(r"^\s*```[a-zA-Z0-9]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 _CLOSERS = ("}", "]")
+_BRACKET = re.compile(r"[\[\]{}]")
+_DEPTH_MAX = 64
+"""What parses recursively, here and in whatever handles the result later, must end long before the stack does."""
 
 
 def without_fence(text: str) -> str:
@@ -29,12 +32,26 @@ def loads(text: str) -> Any:
         UnparsableOutput: not JSON, nor near it.
     """
     inside = without_fence(text)
+    if _depth(inside) > _DEPTH_MAX:
+        raise UnparsableOutput(f"not a plan: brackets are nested more than {_DEPTH_MAX} deep", text)
     try:
         return json.loads(inside)
     except ValueError as error:
         reason = f"not JSON: {error}"
     if inside[:1] in ("{", "[") and inside.endswith(_CLOSERS):
-        repaired = json_repair.loads(inside, skip_json_loads=True)
+        try:
+            repaired = json_repair.loads(inside, skip_json_loads=True)
+        except ValueError:
+            repaired = None
         if isinstance(repaired, dict | list):
             return repaired
     raise UnparsableOutput(reason, text)
+
+
+def _depth(text: str) -> int:
+    """How deep brackets are nested, at most: those in texts are counted too."""
+    deepest = depth = 0
+    for bracket in _BRACKET.findall(text):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest

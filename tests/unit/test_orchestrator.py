@@ -167,7 +167,7 @@ async def test_the_planner_is_told_what_was_wrong_with_its_call(action: tuple[st
     assert isinstance(observed, ObservationTurn)
     assert observed.observations[0].failed
     assert told in observed.observations[0].content["error"]
-    assert finished.answer == "sorry"
+    assert finished.answer.startswith("sorry\n\nNot done: ")
 
 
 async def test_a_failed_skill_does_not_end_the_turn() -> None:
@@ -176,7 +176,7 @@ async def test_a_failed_skill_does_not_end_the_turn() -> None:
     (failed,) = [event for event in events if isinstance(event, SkillFinished)]
     assert failed.error is not None
     assert failed.error["kind"] == "skill_failed"
-    assert finished.answer == "couldnot"
+    assert finished.answer == "couldnot\n\nNot done: echo (it failed)."
 
 
 async def test_the_last_step_may_only_answer() -> None:
