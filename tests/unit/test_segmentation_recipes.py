@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from services.core.skill import SkillCall
+from services.core.spec import Symbol
+from services.embedded.recipes.openseed import OpenSeedRecipe, OpenSeedRecipeConfig
+from services.embedded.recipes.seem import SeemRecipe, SeemRecipeConfig, scenes_by_concept
+from services.embedded.training.recipe import Recipe
+from services.embedded.training.segments import CLASSES
+from services.embedded.training.trunk import trunk_config
+from services.embedded.world.render import Rendered, SeenObject
+from services.embedded.world.scene import Scene
+from services.skills.openseed import OpenSeed, OpenSeedArgs, OpenSeedResult
+from services.skills.seem import Seem, SeemArgs, SeemResult
+
+COLOURS = {"dog": (200, 30, 30), "cat": (30, 200, 30), "rabbit": (230, 230, 40)}
+SIDE = 64
+
+
+class Scenes(list[Rendered]):
+    """A scene cache in memory."""
+
+    @property
+    def instances(self) -> NDArray[np.uint8]:
+        return np.stack([scene.instances for scene in self])
+
+
+def square_scene(seed: int) -> Rendered:
+    """Two squares on the beach, one colour a concept."""
+    rng = np.random.default_rng(seed)
+    image = np.full((SIDE, SIDE, 3), (180, 180, 220), np.uint8)
+    instances = np.zeros((SIDE, SIDE), np.uint8)
+    names = rng.choice(sorted(COLOURS), 2)
+    for index, name in enumerate(names):
+        top, left = int(rng.integers(0, SIDE - 24)), 32 * index + int(rng.integers(0, 9))
+        image[top : top + 22, left : left + 22] = COLOURS[name]
+        instances[top : top + 22, left : left + 22] = index + 1
+    seen = tuple(SeenObject(str(name), None, None, None, (0.0, 0.0, 1.0, 1.0), 0.1, 1.0) for name in names)
+    return Rendered(Scene("beach", 0, ()), image, instances, np.zeros_like(instances), seen)
+
+
+def world() -> Any:
+    return SimpleNamespace(train=Scenes(map(square_scene, range(12))), dev=Scenes(map(square_scene, range(100, 108))))
+
+
+def openseed(folder: Path) -> OpenSeedRecipe:
+    from transformers import ResNetBackbone
+
+    torch.manual_seed(0)
+    ResNetBackbone(trunk_config()).save_pretrained(folder / "trunk")
+    config = OpenSeedRecipeConfig(size=SIDE, batch_size=4, width=32, queries=8, pixel_layers=1, decoder_layers=3)
+    return OpenSeedRecipe(config, world(), {"trunk": folder / "trunk"})
+
+
+def seem() -> SeemRecipe:
+    torch.manual_seed(0)
+    config = SeemRecipeConfig(size=SIDE, batch_size=4, patch=16, width=64, layers=4, semantic_layer=1, dev_pairs=8)
+    return SeemRecipe(config, world(), {})
+
+
+def losses(recipe: Recipe[Any], model: Any, steps: int) -> list[float]:
+    """The loss at each step on one batch that is shown again and again."""
+    optimizer = torch.optim.AdamW(recipe.parameters(model), lr=2e-3)
+    batch = recipe.batch(np.random.default_rng(0))
+    history = []
+    for _ in range(steps):
+        loss = recipe.loss(model.train(), batch)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(float(loss.detach()))
+    return history
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_openseed_learns_and_its_checkpoint_answers_as_a_skill(tmp_path: Path) -> None:
+    recipe = openseed(tmp_path)
+    model = recipe.build()
+    history = losses(recipe, model, 12)
+    assert history[-1] < 0.9 * history[0]
+    model.eval()
+    with torch.inference_mode():
+        figures = recipe.evaluate(model)
+        assert recipe.samples(model).height > SIDE
+    assert set(figures) == {"mIoU", "mIoU_objects"}
+    recipe.save(model, tmp_path / "checkpoint")
+    skill = OpenSeed(checkpoint=str(tmp_path / "checkpoint"))
+    skill.setup()
+    (answer,) = skill.predict([SkillCall(OpenSeedArgs(), {Symbol.IMAGE: Image.new("RGB", (50, 40))})])
+    assert isinstance(answer, OpenSeedResult)
+    assert all(label.name == CLASSES[label.id] for label in answer.labels)
+
+
+def test_openseed_batches_name_the_classes_of_each_picture(tmp_path: Path) -> None:
+    batch = openseed(tmp_path).batch(np.random.default_rng(0))
+    for classes, labels in zip(batch["classes"], batch["labels"], strict=True):
+        assert sorted(classes.unique().tolist()) == sorted(label for label in labels.tolist() if label >= 0)
+
+
+def test_the_same_step_draws_the_same_batch(tmp_path: Path) -> None:
+    for recipe in (openseed(tmp_path), seem()):
+        one, other = (recipe.batch(np.random.default_rng(3)) for _ in range(2))
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_seem_learns_and_its_checkpoint_answers_as_a_skill(tmp_path: Path) -> None:
+    recipe = seem()
+    model = recipe.build()
+    history = losses(recipe, model, 25)
+    assert history[-1] < 0.8 * history[0]
+    model.eval()
+    with torch.inference_mode():
+        figures = recipe.evaluate(model)
+        assert recipe.samples(model).height > SIDE
+    assert set(figures) == {"mIoU", "found"}
+    recipe.save(model, tmp_path)
+    skill = Seem(checkpoint=str(tmp_path))
+    skill.setup()
+    scene = recipe.data.dev[0]
+    images = {
+        Symbol.IMAGE: Image.fromarray(recipe.data.dev[1].image),
+        Symbol.REFERENCE_IMAGE: Image.fromarray(scene.image),
+        Symbol.REFERENCE_MASK: Image.fromarray(np.where(scene.instances == 1, 255, 0).astype(np.uint8)),
+    }
+    (answer,) = skill.predict([SkillCall(SeemArgs(), images)])
+    assert isinstance(answer, SeemResult)
+
+
+def test_examples_of_seem_mark_the_concept_that_is_wanted() -> None:
+    recipe = seem()
+    batch = recipe.batch(np.random.default_rng(1))
+    for index in range(4):
+        marked = batch["classes"][index, :SIDE][batch["example_masks"][index]]
+        wanted = batch["classes"][index, SIDE:][batch["masks"][index]]
+        assert len(marked.unique()) == 1
+        assert set(wanted.unique().tolist()) <= set(marked.unique().tolist())
+
+
+def test_scenes_are_found_by_what_they_show() -> None:
+    scenes = Scenes(map(square_scene, range(12)))
+    found = scenes_by_concept(scenes)  # type: ignore[arg-type]
+    for concept, indices in found.items():
+        assert all(concept in {item.concept for item in scenes[index].objects} for index in indices)
