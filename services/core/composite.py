@@ -60,12 +60,17 @@ class LocalParts:
     """Implements `PartRunner` in this process, on decoded pictures: for scripts, benchmarks and tests.
 
     Args:
-        skills: the parts, configured; each is set up at its first call.
+        skills: the parts, configured; each is set up at its first call, or by `load`.
         max_batch_size: most calls that a part answers at once.
     """
 
     def __init__(self, skills: Iterable[Skill[Any, Any]], max_batch_size: int = 4) -> None:
         self._lanes = {skill.name: Lane(skill, max_batch_size) for skill in skills}
+
+    def load(self) -> None:
+        """Set all parts up now. Blocking."""
+        for lane in self._lanes.values():
+            lane.load()
 
     async def run(
         self, part: type[BaseSkill[PartArgsT, PartResultT]], args: PartArgsT, images: Pictures
