@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
+from services.embedded.training.byte_pairs import byte_pair_merges
 from services.embedded.world.concepts import COLOURS, CONCEPTS
 from services.embedded.world.language import NUMBERS, PLACES
 
@@ -37,27 +36,8 @@ def clip_tokenizer() -> Any:
 
 
 def merges_of(words: Sequence[str]) -> list[tuple[str, str]]:
-    """Byte-pair merges after which each word is one token: the commonest pair first, ties by alphabet.
-
-    The trainer of the tokenizers library breaks ties by chance, and a resumed run needs the tokens that it had.
-    """
-    pieces = [[*word[:-1], word[-1] + _WORD_END] for word in words]
-    merges: list[tuple[str, str]] = []
-    while pairs := Counter(pair for word in pieces for pair in pairwise(word)):
-        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
-        merges.append(best)
-        pieces = [_merged(word, best) for word in pieces]
-    return merges
-
-
-def _merged(word: list[str], pair: tuple[str, str]) -> list[str]:
-    found: list[str] = []
-    for piece in word:
-        if found and (found[-1], piece) == pair:
-            found[-1] += piece
-        else:
-            found.append(piece)
-    return found
+    """Byte-pair merges after which each word is one token."""
+    return byte_pair_merges([[*word[:-1], word[-1] + _WORD_END] for word in words])
 
 
 def world_words() -> list[str]:
