@@ -77,6 +77,7 @@ class GroundingDinoRecipe(Recipe[GroundingDinoConfig]):
             dropout=0.0,
             fusion_droppath=0.0,
             disable_custom_kernels=True,
+            text_positions="library",  # see `services.models.grounding_dino.restore_text_positions`
         )
         model = GroundingDinoForObjectDetection(config)
         model.model.unfreeze_backbone()

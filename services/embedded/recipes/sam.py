@@ -1,7 +1,9 @@
 """SAM (arXiv 2304.02643) at tiny size: a box, or points, in; the object's mask out.
 
 Batches with a box a prompt train the single mask, batches with points the three masks of which the
-best one is trained; the IoU head learns to tell which that is.
+best one is trained; the IoU head learns to tell which that is. Beside the masks, every cell of the
+picture embedding is asked what covers it, by a classifier that is thrown away: masks alone teach a
+picture encoder from scratch far more slowly.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from services.embedded.training.mask_loss import dice, focal, soft_iou
 from services.embedded.training.pictures import OBJECT_AREA_MIN, normalised, plain_view, varied_view
 from services.embedded.training.recipe import Recipe, RecipeConfig
+from services.embedded.training.segments import CLASSES, class_map
 from services.embedded.world.cache import SceneCache
 
 
@@ -26,9 +29,23 @@ class SamRecipeConfig(RecipeConfig):
     learning_rate: float = 8e-4
     weight_decay: float = 0.02
     bf16: bool = False
-    ema: float = 0.998
+    ema: float = 0.995
     size: int = 160
     prompts: int = 6
+
+
+class SamWithCells(torch.nn.Module):
+    """SAM and, for training alone, a classifier of the picture embedding's cells."""
+
+    def __init__(self, sam: Any, classes: int) -> None:
+        super().__init__()
+        self.sam = sam
+        self.cells = torch.nn.Conv2d(sam.config.vision_config.output_channels, classes, 1)
+
+    def forward(self, pictures: Any, *, points: bool, **prompts: Any) -> tuple[Any, Any]:
+        """SAM's output, and cell logits [batch, classes, side / 8, side / 8]."""
+        embeddings = self.sam.vision_encoder(normalised(pictures)).last_hidden_state
+        return self.sam(image_embeddings=embeddings, multimask_output=points, **prompts), self.cells(embeddings)
 
 
 class SamRecipe(Recipe[SamRecipeConfig]):
@@ -55,6 +72,7 @@ class SamRecipe(Recipe[SamRecipeConfig]):
                 "output_channels": 64,
                 "num_pos_feats": 32,
                 "use_rel_pos": False,
+                "initializer_range": 0.02,
             },
             prompt_encoder_config={"hidden_size": 64, "image_size": side, "patch_size": 8},
             mask_decoder_config={
@@ -65,12 +83,15 @@ class SamRecipe(Recipe[SamRecipeConfig]):
                 "iou_head_depth": 2,
             },
         )
-        return SamModel(config)
+        model = SamModel(config)
+        # The library draws frequencies so high that places next to each other look unrelated.
+        torch.nn.init.normal_(model.shared_image_embedding.positional_embedding, std=1.0)
+        return SamWithCells(model, len(CLASSES))
 
     def batch(self, rng: np.random.Generator) -> dict[str, Any]:
         with_boxes = bool(rng.random() < 0.4)
         extra_points = int(rng.integers(0, 3)) if rng.random() < 0.3 else 0
-        pictures, masks, prompts, labels = [], [], [], []
+        pictures, masks, prompts, labels, classes = [], [], [], [], []
         while len(pictures) < self.config.batch_size:
             scene = self.data.train[int(rng.integers(0, len(self.data.train)))]
             view = varied_view(scene.image, scene.instances, self.config.size, rng)
@@ -80,6 +101,7 @@ class SamRecipe(Recipe[SamRecipeConfig]):
             chosen = [view.instances == 1 + int(rng.choice(objects)) for _ in range(self.config.prompts)]
             pictures.append(view.image)
             masks.append(np.stack(chosen))
+            classes.append(class_map(scene, view.instances))
             if with_boxes:
                 prompts.append(np.stack([loose_box(mask, rng) for mask in chosen]))
             else:
@@ -90,11 +112,12 @@ class SamRecipe(Recipe[SamRecipeConfig]):
             "pictures": torch.from_numpy(np.stack(pictures)),
             "masks": torch.from_numpy(np.stack(masks)),
             "prompts": torch.from_numpy(np.stack(prompts).astype(np.float32)),
+            "classes": torch.from_numpy(np.stack(classes).astype(np.int64)),
         }
         return batch if with_boxes else batch | {"labels": torch.from_numpy(np.stack(labels))}
 
     def loss(self, model: Any, batch: dict[str, Any]) -> dict[str, Any]:
-        output = self._forward(model, batch)
+        output, cells = self._forward(model, batch)
         logits = output.pred_masks.float()
         wanted = torch.nn.functional.interpolate(batch["masks"].float(), logits.shape[-2:], mode="area")
         wanted = wanted[:, :, None].expand_as(logits)
@@ -103,16 +126,17 @@ class SamRecipe(Recipe[SamRecipeConfig]):
         ranking = (output.iou_scores.float() - overlap).square().mean()
         best = each.min(-1).values.mean()
         # A little for the other masks: one that never wins would never learn.
-        loss = best + 0.1 * each.mean() + ranking
-        return {"loss": loss, "mask": best, "iou": overlap.max(-1).values.mean(), "ranking": ranking}
+        covering = cell_loss(cells, batch["classes"])
+        loss = best + 0.1 * each.mean() + ranking + 0.5 * covering
+        return {"loss": loss, "mask": best, "iou": overlap.max(-1).values.mean(), "ranking": ranking, "cells": covering}
 
     @staticmethod
-    def _forward(model: Any, batch: dict[str, Any]) -> Any:
+    def _forward(model: Any, batch: dict[str, Any]) -> tuple[Any, Any]:
         if "labels" not in batch:
             prompts = {"input_boxes": batch["prompts"]}
         else:
             prompts = {"input_points": batch["prompts"], "input_labels": batch["labels"]}
-        return model(pixel_values=normalised(batch["pictures"]), multimask_output="labels" in batch, **prompts)
+        return model(batch["pictures"], points="labels" in batch, **prompts)
 
     def evaluate(self, model: Any) -> dict[str, float]:
         return self._overlaps(model, self.data.dev, 96)
@@ -130,9 +154,9 @@ class SamRecipe(Recipe[SamRecipeConfig]):
             pictures = torch.from_numpy(view.image[None]).to(device)
             boxes = torch.tensor(np.stack([tight_box(mask) for mask in masks])[None], dtype=torch.float32)
             points = torch.tensor(np.stack([[innermost(mask)] for mask in masks])[None], dtype=torch.float32)
-            by_box = self._forward(model, {"pictures": pictures, "prompts": boxes.to(device)})
+            by_box, _ = self._forward(model, {"pictures": pictures, "prompts": boxes.to(device)})
             labels = torch.ones(points.shape[:-1], dtype=torch.long, device=device)
-            by_point = self._forward(model, {"pictures": pictures, "prompts": points.to(device), "labels": labels})
+            by_point, _ = self._forward(model, {"pictures": pictures, "prompts": points.to(device), "labels": labels})
             best = by_point.iou_scores[0].argmax(-1)
             chosen = by_point.pred_masks[0][torch.arange(len(best)), best]
             for name, logits in (("iou_box", by_box.pred_masks[0, :, 0]), ("iou_point", chosen)):
@@ -142,7 +166,7 @@ class SamRecipe(Recipe[SamRecipeConfig]):
     def save(self, model: Any, folder: Path) -> None:
         from transformers import SamImageProcessor, SamProcessor
 
-        model.save_pretrained(folder)
+        model.sam.save_pretrained(folder)
         side = self.config.size
         processor = SamImageProcessor(
             size={"longest_edge": side},
@@ -151,6 +175,13 @@ class SamRecipe(Recipe[SamRecipeConfig]):
             mask_pad_size={"height": side // 2, "width": side // 2},
         )
         SamProcessor(processor).save_pretrained(folder)
+
+
+def cell_loss(cells: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of cell logits [batch, classes, h, w] with what the middle of each cell shows."""
+    stride = classes.shape[-1] // cells.shape[-1]
+    middle = classes[:, stride // 2 :: stride, stride // 2 :: stride]
+    return torch.nn.functional.cross_entropy(cells.float(), middle)
 
 
 def visible(instances: NDArray[np.uint8], count: int) -> list[int]:

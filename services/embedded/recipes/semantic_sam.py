@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from services.embedded.recipes.sam import SamRecipe, SamRecipeConfig, innermost, visible
+from services.embedded.recipes.sam import SamRecipe, SamRecipeConfig, SamWithCells, innermost, visible
 from services.embedded.training.mask_loss import dice, focal, soft_iou
 from services.embedded.training.pictures import plain_view, varied_view
+from services.embedded.training.segments import CLASSES
 from services.embedded.world.cache import SceneCache
 
 LEVELS = ("part", "object", "group")
@@ -33,12 +34,10 @@ class SemanticSamRecipe(SamRecipe):
     Config = SemanticSamRecipeConfig
 
     def build(self) -> Any:
-        from safetensors.torch import load_file
+        from transformers import SamModel
 
-        model = super().build()
-        stored = load_file(self.checkpoints["sam"] / "model.safetensors")
-        model.load_state_dict({name: value.float() for name, value in stored.items()}, strict=False)
-        return model
+        sam = SamModel.from_pretrained(self.checkpoints["sam"], dtype=torch.float32)
+        return SamWithCells(sam, len(CLASSES))
 
     def batch(self, rng: np.random.Generator) -> dict[str, Any]:
         pictures, masks, prompts = [], [], []
@@ -66,7 +65,7 @@ class SemanticSamRecipe(SamRecipe):
         }
 
     def loss(self, model: Any, batch: dict[str, Any]) -> dict[str, Any]:
-        output = self._forward(model, batch)
+        output, _ = self._forward(model, batch)
         logits = output.pred_masks.float()
         flat = batch["masks"].float().flatten(1, 2)
         wanted = torch.nn.functional.interpolate(flat, logits.shape[-2:], mode="area").view_as(logits)
@@ -98,7 +97,7 @@ class SemanticSamRecipe(SamRecipe):
                 "prompts": points.to(device),
                 "labels": torch.ones(points.shape[:-1], dtype=torch.long, device=device),
             }
-            logits = self._forward(model, batch).pred_masks[0].float()
+            logits = self._forward(model, batch)[0].pred_masks[0].float()
             side = view.image.shape[0]
             masks = torch.nn.functional.interpolate(logits, (side, side), mode="bilinear", align_corners=False) > 0
             truth = torch.from_numpy(np.stack([levels for _, levels in asked])).to(device)
