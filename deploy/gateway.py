@@ -6,6 +6,7 @@ Run it with any ASGI server: `uvicorn --factory deploy.gateway:create_app`.
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncGenerator
 
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 
 from deploy.profile import PLANNER_APPLICATION, PlannerConfig, Profile, load_profile
 from gateway import app as gateway_app
+from gateway.cached_skills import Weights
 from gateway.parts import GatewayParts
 from gateway.settings import GatewaySettings
 from gateway.skill_client import ServeSkillClient
@@ -25,6 +27,7 @@ from services.core.context import CallContext
 from services.core.handles import AppStatus
 from services.core.loading import load_skill
 from services.core.logs import configure_logs
+from services.core.skill import Skill
 from services.core.spec import SkillSpec
 
 
@@ -38,7 +41,9 @@ def create_app() -> FastAPI:
         await _connected()
         status = AppStatus()
         planner = _planner(profile.planner, status)
-        return parts_around(settings, lambda images: ServeSkillClient(skills, status, images), planner)
+        return parts_around(
+            settings, lambda images: ServeSkillClient(skills, status, images), planner, configured_weights(profile)
+        )
 
     return gateway_app.create_app(make_parts=make_parts, specs=[spec for spec, _ in skills])
 
@@ -50,6 +55,25 @@ def offered_skills(profile: Profile) -> list[tuple[SkillSpec, str]]:
         for application in profile.applications
         for name, config in application.skills.items()
     ]
+
+
+def configured_weights(profile: Profile) -> dict[str, Weights]:
+    """What every skill of the profile answers with, for the keys of cached results; a composite with its parts'."""
+    own: dict[str, Weights] = {}
+    composites: dict[str, tuple[str, ...]] = {}
+    for application in profile.applications:
+        for name, config in application.skills.items():
+            skill = load_skill(name, config.skill_class)
+            if issubclass(skill, Skill):
+                checkpoint = config.checkpoint or skill.default_checkpoint
+                own[name] = Weights(frozenset({checkpoint}), json.dumps(config.options, sort_keys=True, default=str))
+            else:
+                composites[name] = skill.spec().parts
+    for name, parts in composites.items():
+        used = [own[part] for part in parts if part in own]
+        checkpoints = frozenset[str]().union(*(weights.checkpoints for weights in used))
+        own[name] = Weights(checkpoints, json.dumps([weights.settings for weights in used]))
+    return own
 
 
 class NoPlanner:

@@ -37,7 +37,7 @@ class GatewayMetrics:
         )
         self._skill_calls = Counter(
             "llava_plus_skill_calls",
-            "Skill calls by outcome: ok or the error's kind.",
+            "Skill calls by outcome: ok, cached or the error's kind.",
             ["skill", "outcome"],
             registry=registry,
         )
@@ -58,7 +58,8 @@ class GatewayMetrics:
 
     def turn_event(self, event: TurnEvent) -> None:
         if isinstance(event, SkillFinished):
-            outcome = "ok" if event.error is None else str(event.error.get("kind", "skill_error"))
+            done = "cached" if event.cached else "ok"
+            outcome = done if event.error is None else str(event.error.get("kind", "skill_error"))
             self.skill_call(event.skill, outcome, event.elapsed_ms / 1000)
         elif isinstance(event, TurnFinished):
             self._turns.labels(event.finish_reason).inc()

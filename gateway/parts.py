@@ -45,5 +45,14 @@ def metrics_of(request: Request) -> GatewayMetrics:
 
 
 def call_context(request: Request, deadline_s: float) -> CallContext:
-    """The context of the calls that this request makes, with `deadline_s` seconds to live."""
-    return CallContext(request_id=request.state.request_id, owner=ANONYMOUS, deadline=time.time() + deadline_s)
+    """The context of the calls that this request makes, with `deadline_s` seconds to live.
+
+    `Cache-Control: no-cache` asks for fresh results.
+    """
+    directives = {part.strip().lower() for part in request.headers.get("cache-control", "").split(",")}
+    return CallContext(
+        request_id=request.state.request_id,
+        owner=ANONYMOUS,
+        deadline=time.time() + deadline_s,
+        fresh="no-cache" in directives,
+    )

@@ -39,6 +39,7 @@ class SkillOutcome:
         compute_ms: time in `predict`; wait_ms: time queued before it.
         batch_size: how many calls shared the batch.
         pictures: handles of the produced pictures, by result field.
+        cached: the result is that of an earlier call; nothing was computed.
     """
 
     skill: str
@@ -48,6 +49,7 @@ class SkillOutcome:
     wait_ms: float
     batch_size: int = 1
     pictures: Mapping[str, str] = field(default_factory=dict)
+    cached: bool = False
 
 
 class SkillClient(Protocol):
@@ -72,6 +74,14 @@ class SkillClient(Protocol):
 
         Raises:
             BadArguments, SkillUnavailable, SkillFailed: see `services.core.errors`.
+        """
+        ...
+
+    async def warm(self, skill: str) -> None:
+        """Have the skill ready for a call that will come soon. Does nothing where it is; raises nothing.
+
+        Args:
+            skill: canonical name.
         """
         ...
 

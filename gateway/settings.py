@@ -29,6 +29,11 @@ class GatewaySettings(BaseSettings):
     text_chars_max: int = Field(8_000, ge=1, description="Longest message, characters.")
     session_ttl_s: int = Field(24 * 3600, ge=1, description="How long an unused session is kept, seconds.")
     image_ttl_s: int = Field(24 * 3600, ge=1, description="How long an unused picture is kept, seconds.")
+    results_ttl_s: int = Field(
+        24 * 3600, ge=1, description="How long a skill's result is kept for equal calls, seconds."
+    )
+    results_max: int = Field(10_000, ge=1, description="Most results kept; the oldest make room.")
+    result_bytes_max: int = Field(256 * 2**10, ge=1, description="Largest result that is kept, bytes of JSON.")
     ready_timeout_s: float = Field(2.0, gt=0, description="Longest wait for one part's readiness, seconds.")
     turn_deadline_s: float = Field(120.0, gt=0, description="Longest a turn may take, seconds.")
     tool_deadline_s: float = Field(60.0, gt=0, description="Longest a single skill call may take, seconds.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +16,10 @@ from services.core.errors import BadArguments, SkillError, SkillFailed, UnknownS
 from services.core.handles import AppHandle, AppStatus
 from services.core.spec import SkillSpec, Symbol
 from services.core.wire import SkillReply, SkillRequest
+
+WARM_S = 60.0
+"""A skill that was warmed is taken to be warm for this long."""
+WARM_DEADLINE_S = 120.0
 
 
 class ServeSkillClient:
@@ -30,6 +37,7 @@ class ServeSkillClient:
         handles = {app: AppHandle(app) for _, app in applications}
         self._handles = {spec.name: handles[app] for spec, app in applications}
         self._status = status
+        self._warmed: dict[str, float] = {}
         self._images = images
 
     def specs(self) -> Sequence[SkillSpec]:
@@ -83,6 +91,20 @@ class ServeSkillClient:
                 raise SkillFailed(f"{request.skill} made a picture that cannot be stored: {error.message}") from error
             handles[field] = info.id
         return handles
+
+    async def warm(self, skill: str) -> None:
+        """Load the skill and its parts where they are loaded at the first call, and wake applications at zero."""
+        spec = self.resolve(skill)
+        now = time.monotonic()
+        cold = [name for name in (spec.name, *spec.parts) if self._warmed.get(name, -math.inf) < now - WARM_S]
+        self._warmed |= dict.fromkeys(cold, now)
+        await asyncio.gather(*(self._warm_one(name) for name in cold if name in self._handles))
+
+    async def _warm_one(self, name: str) -> None:
+        try:
+            await self._handles[name].call("warm", name, time.time() + WARM_DEADLINE_S)
+        except SkillError:
+            self._warmed.pop(name, None)
 
     async def ready(self) -> Mapping[str, bool]:
         running = await self._status.ready()

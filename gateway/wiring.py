@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from redis.asyncio import BlockingConnectionPool, Redis
 
+from gateway.cached_skills import CachedSkills, Weights
 from gateway.orchestrator.orchestrator import Orchestrator
 from gateway.parts import GatewayParts
 from gateway.ports import ImageStore, Planner, SkillClient
 from gateway.settings import GatewaySettings
 from gateway.state.images import RedisImageStore
+from gateway.state.results import RedisResultsCache
 from gateway.state.sessions import RedisSessionStore
 
 
@@ -28,12 +30,18 @@ def redis_client(settings: GatewaySettings) -> Redis:
 
 
 def parts_around(
-    settings: GatewaySettings, skills_with: Callable[[ImageStore], SkillClient], planner: Planner
+    settings: GatewaySettings,
+    skills_with: Callable[[ImageStore], SkillClient],
+    planner: Planner,
+    weights: Mapping[str, Weights] | None = None,
 ) -> GatewayParts:
-    """The parts with state in Redis, around the given planner and the skills that `skills_with` a store makes."""
+    """The parts with state in Redis, around the given planner and the skills that `skills_with` a store makes.
+
+    Results of the skills in `weights` are cached.
+    """
     redis = redis_client(settings)
     images = RedisImageStore(redis, settings)
-    skills = skills_with(images)
+    skills = CachedSkills(skills_with(images), RedisResultsCache(redis, settings), images, weights or {})
     return GatewayParts(
         planner=planner,
         skills=skills,

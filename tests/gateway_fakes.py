@@ -115,6 +115,9 @@ class FakeSkills:
             raise self.fails
         return SkillOutcome(skill, {"texts": ["STOP"]}, "fake/weights", compute_ms=3.0, wait_ms=1.0, batch_size=2)
 
+    async def warm(self, skill: str) -> None:
+        return None
+
     async def ready(self) -> Mapping[str, bool]:
         return {spec.name: self.available for spec in self.specs()}
 

@@ -54,11 +54,15 @@ class Timing(BaseModel):
 
 
 class ToolResponse(BaseModel):
-    """A tool's answer. `images` are the handles that it worked on, by what they were for."""
+    """A tool's answer. `images` are the handles that it worked on, by what they were for.
+
+    `cached` says that it is the result of an earlier, equal call; `Cache-Control: no-cache` asks for a fresh one.
+    """
 
     tool: str
     images: dict[str, str]
     checkpoint: str
+    cached: bool
     timing: Timing
     request_id: str
 
@@ -142,7 +146,7 @@ async def _call(spec: SkillSpec, body: Any, request: Request) -> Response:
     try:
         async with cancelled_when_client_leaves(request.receive):
             found = await parts.skills.call(spec.name, args, handles, context)
-        outcome = "ok"
+        outcome = "cached" if found.cached else "ok"
     except ClientGone:
         outcome = "cancelled"
         raise
@@ -163,6 +167,7 @@ async def _call(spec: SkillSpec, body: Any, request: Request) -> Response:
         "result": found.result,
         "images": {str(symbol): handle for symbol, handle in handles.items()},
         "checkpoint": found.checkpoint,
+        "cached": found.cached,
         "timing": timing,
         "request_id": context.request_id,
     }

@@ -49,6 +49,10 @@ class CallResult:
     def result(self) -> dict[str, Any] | None:
         return self.outcome.result if self.outcome else None
 
+    @property
+    def cached(self) -> bool:
+        return self.outcome is not None and self.outcome.cached
+
     def record(self) -> dict[str, Any]:
         """For `debug` and replay."""
         record: dict[str, Any] = {"skill": self.skill, "args": self.args, "elapsed_ms": round(self.elapsed_ms, 2)}
@@ -57,6 +61,7 @@ class CallResult:
             record |= {
                 "result": self.outcome.result,
                 "checkpoint": self.outcome.checkpoint,
+                "cached": self.outcome.cached,
                 "compute_ms": round(self.outcome.compute_ms, 2),
             }
         else:

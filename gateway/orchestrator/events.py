@@ -49,6 +49,7 @@ class SkillFinished:
     elapsed_ms: float
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

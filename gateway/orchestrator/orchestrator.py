@@ -95,7 +95,7 @@ class Orchestrator:
             results = await self._runner.run(calls, context)
             turn.observed(results, _ms_since(started))
             for result in results:
-                yield SkillFinished(result.skill, result.elapsed_ms, result.result, result.error)
+                yield SkillFinished(result.skill, result.elapsed_ms, result.result, result.error, result.cached)
         rest = turn.close()
         if rest:
             yield AnswerDelta(rest)

@@ -14,11 +14,13 @@ class CallContext:
         request_id: the same id in every log line from gateway to skill.
         owner: whose pictures and sessions may be touched.
         deadline: absolute time (seconds since the epoch) after which nobody waits for the answer.
+        fresh: answer from no cache.
     """
 
     request_id: str
     owner: str
     deadline: float
+    fresh: bool = False
 
     @property
     def remaining_s(self) -> float:

@@ -65,6 +65,11 @@ class Lane:
         self._loaded = True
         self._log.info("skill_loaded", elapsed_ms=round((time.perf_counter() - started) * 1e3))
 
+    async def warm(self) -> None:
+        """Set the skill up ahead of its first call, in its own thread. What goes wrong is that call's to tell."""
+        if not self._loaded:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, [])
+
     async def submit(self, call: SkillCall[Any], deadline: float) -> Served:
         """Answer one call in the next batch. What goes wrong is an answer too.
 
@@ -103,7 +108,7 @@ class Lane:
             self._log.exception("skill_not_loaded")
             away = SkillUnavailable(f"{self.name} cannot be loaded now. Try again.", retry_after_s=RELOAD_AFTER_S)
             return [away] * len(calls)
-        return self._predict(calls)
+        return self._predict(calls) if calls else []
 
     def _predict(self, calls: Sequence[SkillCall[Any]]) -> Sequence[SkillResult | SkillError]:
         try:

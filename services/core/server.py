@@ -95,6 +95,12 @@ class SkillServer:
         """Run one call. Errors come back as data (`SkillReply.error`), never as exceptions."""
         return (await self._reply(SkillRequest.from_wire(wire))).to_wire()
 
+    async def warm(self, skill: str) -> None:
+        """Load a skill that waits for its first call; returns at once where it is loaded, or not hosted here."""
+        lane = self._lanes.get(skill)
+        if lane is not None:
+            await lane.warm()
+
     async def close(self) -> None:
         """Free the connection to Redis; a replica that ends frees it anyway."""
         await self._redis.aclose()

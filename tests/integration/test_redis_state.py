@@ -16,6 +16,7 @@ from gateway.errors import BadImage, SessionNotFound, StateUnavailable
 from gateway.parts import GatewayParts
 from gateway.settings import GatewaySettings
 from gateway.state.images import RedisImageStore
+from gateway.state.results import RedisResultsCache
 from gateway.state.sessions import RedisSessionStore
 from gateway.wiring import parts_around
 from planner.conversation import AssistantTurn, ObservationTurn, UserTurn
@@ -205,3 +206,13 @@ async def test_a_store_without_redis_says_so_in_the_gateways_words() -> None:
     async with Redis.from_url("redis://127.0.0.1:1/0") as redis:
         with pytest.raises(StateUnavailable):
             await RedisSessionStore(redis, GatewaySettings()).get("sess_" + "0" * 32, owner="me")
+
+
+async def test_results_are_bounded_in_number_and_size_and_the_oldest_make_room(redis: Redis) -> None:
+    cache = RedisResultsCache(redis, GatewaySettings(results_max=3, result_bytes_max=10))
+    for number in range(5):
+        await cache.put(f"key{number}", b"%d" % number)
+    await cache.put("large", b"x" * 11)
+    found = [await cache.get(name) for name in ("key0", "key1", "key2", "key3", "key4", "large")]
+    assert found == [None, None, b"2", b"3", b"4", None]
+    assert 0 < await redis.ttl("result:key4") <= DAY_S

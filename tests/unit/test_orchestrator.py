@@ -93,6 +93,9 @@ class TwoSkills:
             raise self.fails
         return SkillOutcome(skill, {"text": str(args.get("text", "seen")), "batch_size": 1}, "weights", 1.0, 0.0)
 
+    async def warm(self, skill: str) -> None:
+        return None
+
     async def ready(self) -> Mapping[str, bool]:
         return {}
 

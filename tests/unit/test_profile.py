@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from deploy.errors import UsageError
-from deploy.profile import PROFILES, load_profile
-from services.core.registry import DuplicateSkill
+from deploy.profile import PROFILES, Profile, load_profile
+from services.core.registry import BUILT_IN, DuplicateSkill, SkillClass, discover
 
 NOOP = """
 applications:
@@ -85,6 +85,71 @@ def test_an_alias_is_refused_with_the_name_to_write(tmp_path: Path) -> None:
         profile.check_skills()
 
 
+COMPOSITE = """
+applications:
+  - name: words
+    skills: {echo: {class: "tests.skill_examples:Echo"}}
+  - name: both
+    skills: {echo+sketcher: {class: "tests.skill_examples:Doubler"%s}}
+"""
+SKETCHER = """
+  - name: pictures
+    skills: {sketcher: {class: "tests.skill_examples:Sketcher"}}
+"""
+
+
+def test_a_composites_parts_must_be_offered(tmp_path: Path) -> None:
+    load_profile(write(tmp_path, COMPOSITE % "" + SKETCHER)).check_skills()
+    with pytest.raises(UsageError, match=r"'echo\+sketcher': it runs sketcher, which no application .* add it"):
+        load_profile(write(tmp_path, COMPOSITE % "")).check_skills()
+
+
+def test_a_composite_takes_no_settings_of_a_model(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="it has no model of its own"):
+        load_profile(write(tmp_path, COMPOSITE % ", checkpoint: org/eyes" + SKETCHER)).check_skills()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("options: {dtyp: bfloat16}", "'ram': options: unknown key `dtyp`"),
+        ("options: {dtype: int8}", "'ram': options: `dtype`: Input should be"),
+        ("checkpoint: embedded:nothing", "no embedded checkpoint 'nothing'"),
+        ("checkpoint: ./gone.pth", "check the path in the profile"),
+    ],
+)
+def test_a_skills_settings_are_checked_before_a_start(tmp_path: Path, settings: str, said: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        load_profile(write(tmp_path, f"applications: [{{name: a, skills: {{ram: {{{settings}}}}}}}]")).check_skills()
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu-1"])
+def test_published_weights_are_named_for_every_skill(name: str) -> None:
+    profile = load_profile(name)
+    configs = {skill: config for app in profile.applications for skill, config in app.skills.items()}
+    registry = discover()
+    assert set(configs) == {spec.name for spec in registry.specs() if is_ours(registry.skill(spec.name))}
+    for skill, config in configs.items():
+        needs_none = registry.spec(skill).parts or skill == "easyocr"  # whose weights a package carries
+        assert needs_none or (config.checkpoint and not config.checkpoint.startswith("embedded:")), skill
+
+
+def test_one_gpu_has_room_for_all_that_books_a_part_of_it() -> None:
+    profile = load_profile("gpu-1")
+    replicas = [(app.autoscaling.max_replicas if app.autoscaling else app.num_replicas) for app in profile.applications]
+    booked = sum(count * app.num_gpus for count, app in zip(replicas, profile.applications, strict=True))
+    assert profile.planner is not None
+    assert round(booked + profile.planner.num_gpus, 6) <= 1.0
+    devices = {app.num_gpus > 0 for app in profile.applications}
+    assert devices == {True}
+
+
+def is_ours(skill: SkillClass) -> bool:
+    return skill.__module__.startswith(BUILT_IN)
+
+
 def test_an_unknown_profile_is_said_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="embedded"):
         load_profile("embeded")
@@ -103,3 +168,21 @@ def test_installed_skills_that_cannot_be_listed_are_one_line_with_the_cause(
         load_profile(write(tmp_path, NOOP)).check_skills()
 
     assert "\n" not in str(raised.value)
+
+
+def test_results_are_kept_by_the_weights_and_settings_that_a_profile_configures() -> None:
+    from deploy.gateway import configured_weights
+
+    sections = {
+        "easyocr": {"checkpoint": "mine", "options": {"min_size": 3}},
+        "ram": {},
+        "grounding_dino": {},
+        "ram+grounding_dino": {},
+    }
+    profile = Profile.model_validate({"name": "p", "applications": [{"name": "all", "skills": sections}]})
+    weights = configured_weights(profile)
+    assert weights["easyocr"].checkpoints == {"mine"}
+    assert "min_size" in weights["easyocr"].settings
+    assert (
+        weights["ram+grounding_dino"].checkpoints == weights["ram"].checkpoints | weights["grounding_dino"].checkpoints
+    )
