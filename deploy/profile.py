@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from deploy.errors import UsageError
 from planner.engine import EngineConfig
-from services.core.errors import UnknownSkill
+from services.core.checkpoints import checkpoint_source
+from services.core.errors import SkillError
 from services.core.loading import load_skill
-from services.core.registry import DuplicateSkill, Registry, discover
+from services.core.registry import DuplicateSkill, Registry, SkillClass, discover
 from services.core.server import SkillConfig
+from services.core.skill import Skill
 
 PROFILES = Path(__file__).parent / "profiles"
 PLANNER_APPLICATION = "planner"
@@ -138,8 +140,9 @@ class Profile(_Section):
         """Compare with the installed skills.
 
         Raises:
-            UsageError: a skill is not registered (the message lists those that are), its class is not one, a
-                composite's part is not offered, or the installed skills cannot be listed at all.
+            UsageError: a skill is not registered (the message lists those that are), its class is not one, its
+                options are wrong, its local checkpoint is not there, a composite's part is not offered, or the
+                installed skills cannot be listed at all.
         """
         try:
             registry = discover()
@@ -149,24 +152,39 @@ class Profile(_Section):
             for name, config in application.skills.items():
                 try:
                     self._check_skill(registry, name, config)
-                except (UsageError, UnknownSkill, ImportError, TypeError) as error:
+                except (UsageError, SkillError, ImportError, TypeError) as error:
                     where = f"Profile {self.name!r}, application {application.name!r}, skill {name!r}"
                     raise UsageError(f"{where}: {error}") from None
 
     def _check_skill(self, registry: Registry, name: str, config: SkillConfig) -> None:
         if config.skill_class is not None:
-            spec = load_skill(name, config.skill_class).spec()
-            if spec.name != name:
-                raise UsageError(f"{config.skill_class} is called {spec.name!r}; write that.")
+            skill = load_skill(name, config.skill_class)
+            if skill.name != name:
+                raise UsageError(f"{config.skill_class} is called {skill.name!r}; write that.")
         else:
-            spec = registry.spec(name)
-            if spec.name != name:
-                raise UsageError(f"this is an alias; write {spec.name!r}.")
-        missing = [part for part in spec.parts if part not in self.application_of()]
+            skill = registry.skill(name)
+            if skill.name != name:
+                raise UsageError(f"this is an alias; write {skill.name!r}.")
+        if issubclass(skill, Skill):
+            _check_settings(skill, config)
+        else:
+            self._check_composite(skill, config)
+
+    def _check_composite(self, skill: SkillClass, config: SkillConfig) -> None:
+        missing = [part.name for part in skill.parts if part.name not in self.application_of()]
         if missing:
-            raise UsageError(f"it runs {' and '.join(missing)}, which no application of this profile offers; add it.")
-        if spec.parts and config != SkillConfig.model_validate({"class": config.skill_class}):
+            raise UsageError(f"it runs {' and '.join(missing)}, which no application of this profile offers: add it.")
+        if config != SkillConfig.model_validate({"class": config.skill_class}):
             raise UsageError("it has no model of its own: settings belong to the skills that it runs.")
+
+
+def _check_settings(skill: type[Skill[Any, Any]], config: SkillConfig) -> None:
+    if config.checkpoint is not None:
+        checkpoint_source(config.checkpoint)
+    try:
+        skill(config.checkpoint, config.device, **config.options)
+    except ValidationError as error:
+        raise UsageError(f"options: {'; '.join(_lines(error))}") from None
 
 
 def load_profile(name_or_path: str) -> Profile:
