@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.diffusion_examples import components, controlnet
 
-OPTIONS = {"steps": 2, "base": None}
+OPTIONS = {"steps": 2, "side": 32, "base": None}
 
 
 def make(folder: Path) -> str:

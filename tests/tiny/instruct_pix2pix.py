@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.diffusion_examples import save_pipeline
 
-OPTIONS = {"steps": 2}
+OPTIONS = {"steps": 2, "side": 32}
 
 
 def make(folder: Path) -> str:

@@ -148,7 +148,7 @@ def test_a_new_picture_has_the_size_asked_for(loaded: Loaded) -> None:
     skill = loaded["stable_diffusion"]
     wide, usual = paint(skill, call(skill, size=(150, 70)), call(skill))
     assert (wide.size.width, wide.size.height) == (150, 70)
-    assert (usual.size.width, usual.size.height) == (64, 64)
+    assert (usual.size.width, usual.size.height) == (32, 32)
 
 
 def test_the_size_of_results_can_be_set_apart_from_what_the_model_paints_at(tmp_path: Path) -> None:

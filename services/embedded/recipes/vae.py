@@ -38,7 +38,7 @@ class VaeConfig(RecipeConfig):
     crops: int = Field(2, gt=0, description="Crops of each scene.")
     shake: float = Field(0.15, ge=0, description="Most noise that is added to latents, in their standard deviations.")
     edges: float = Field(1.0, ge=0, description="Weight of differences between neighbouring pixels.")
-    divergence: float = Field(1e-4, ge=0, description="Weight of the divergence from a standard normal.")
+    divergence: float = Field(3e-4, ge=0, description="Weight of the divergence from a standard normal.")
     dev_pictures: int = Field(64, gt=0)
 
 
@@ -105,8 +105,10 @@ class Vae(Recipe[VaeConfig]):
         return found.clamp(-1.0, 1.0)
 
     def save(self, model: Any, folder: Path) -> None:
+        with torch.inference_mode():
+            deviation = self.evaluate(model)["latent_std"]
         # Painters work on latents of deviation 1.
-        model.register_to_config(scaling_factor=round(1.0 / self.evaluate(model)["latent_std"], 4))
+        model.register_to_config(scaling_factor=round(1.0 / deviation, 4))
         model.save_pretrained(folder)
 
 
