@@ -1,0 +1,166 @@
+"""Edits by instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from services.core.skill import SkillCall
+from services.core.spec import Symbol
+from services.embedded.eval.detections import Found, at
+from services.embedded.eval.drawing import with_title
+from services.embedded.eval.judges import JUDGES, Judges
+from services.embedded.eval.measures import box_iou, mean
+from services.embedded.eval.scorer import Asks, Example, Score, Scorer, Table
+from services.embedded.eval.splits import Split, picture
+from services.embedded.world.concepts import COLOURS
+from services.embedded.world.edits import KINDS, SCENE_EDITS, EditPair, edit
+from services.embedded.world.render import Rendered, SeenObject
+from services.skills.instruct_pix2pix import InstructPix2PixArgs
+
+_SAME_PLACE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the judges say of one edited picture.
+
+    Attributes:
+        seen: whether the asked change is there.
+        there: how many of the other objects the detector finds in the given picture.
+        kept: how many of these it finds at the same places in the edited one.
+    """
+
+    seen: bool
+    there: int
+    kept: int
+
+
+class InstructPix2PixScorer(Scorer):
+    """Instructions for held-out scenes: night, autumn, under water, another colour, another thing, in turn. The change
+    is seen where CLIP takes the new background for the nearest, where the detector gives the object the new colour
+    when it is asked for all of them, or finds the new thing in the old one's place. Others are kept where the detector
+    finds them in the given picture and again at the same place. "On drawings" is what the judges say of the true
+    results. Each case shows the given picture and the edited one.
+    """
+
+    skill = "instruct_pix2pix"
+    judges = JUDGES
+
+    def score(self, skills: Asks, split: Split) -> Score:
+        pairs = pairs_of(split)
+        calls = (_call(pair, index) for index, pair in enumerate(pairs))
+        edited = [result.edited_image for result in skills.ask(self.skill, calls, len(pairs))]
+        judges = Judges(skills)
+        given = judges.detections([picture(pair.before) for pair in pairs])
+        of_edited = verdicts(judges, edited, pairs, given)
+        of_drawings = verdicts(judges, [picture(pair.after) for pair in pairs], pairs, given)
+        by_kind = [
+            [one.seen for one, pair in zip(of_edited, pairs, strict=True) if pair.kind == kind] for kind in KINDS
+        ]
+        return Score(
+            figures={
+                "seen": mean(one.seen for one in of_edited),
+                "kept": share_kept(of_edited),
+                "seen_on_drawings": mean(one.seen for one in of_drawings),
+                "kept_on_drawings": share_kept(of_drawings),
+            },
+            counts={"pictures": len(pairs), "other objects": sum(one.there for one in of_edited)},
+            examples=[_example(*case) for case in zip(pairs, edited, of_edited, strict=True)],
+            tables=[
+                Table(
+                    "Changes seen by kind",
+                    ("kind", "seen", "pictures"),
+                    [
+                        (kind, f"{mean(mine):.2f}", str(len(mine)))
+                        for kind, mine in zip(KINDS, by_kind, strict=True)
+                        if mine
+                    ],
+                )
+            ],
+        )
+
+    def call(self, drawn: Rendered) -> SkillCall[InstructPix2PixArgs]:
+        return SkillCall(InstructPix2PixArgs(prompt="make it autumn", seed=0), {Symbol.IMAGE: picture(drawn)})
+
+
+def pairs_of(split: Split) -> list[EditPair]:
+    """Edits of the split's scenes, the kinds in turn; scenes that allow no edit of the kind are passed over."""
+    kinds = list(KINDS)
+    pairs: list[EditPair] = []
+    for index, drawn in enumerate(split.scenes):
+        if len(pairs) >= split.painted:
+            break
+        pair = edit(drawn, kinds[len(pairs) % len(kinds)], split.rng(index), split.atlas)
+        if pair is not None:
+            pairs.append(pair)
+    return pairs
+
+
+def verdicts(
+    judges: Judges, pictures: Sequence[Image.Image], pairs: Sequence[EditPair], given: Sequence[Sequence[Found]]
+) -> list[Verdict]:
+    """What the judges say of pictures that were made from pairs; `given` is what was found before."""
+    if not pairs:
+        return []
+    backgrounds = judges.backgrounds(pictures)
+    found = judges.detections(pictures)
+    recoloured = [index for index, pair in enumerate(pairs) if pair.kind == "recolour"]
+    phrases = [[f"{colour} {_target(pairs[index]).concept}" for colour in COLOURS] for index in recoloured]
+    coloured = dict(zip(recoloured, judges.asked([pictures[index] for index in recoloured], phrases), strict=True))
+    return [
+        Verdict(
+            _seen(pair, backgrounds[index], coloured.get(index, found[index])), *_kept(pair, given[index], found[index])
+        )
+        for index, pair in enumerate(pairs)
+    ]
+
+
+def share_kept(judged: Sequence[Verdict]) -> float:
+    """Kept objects of those that were there; NaN where none was."""
+    there = sum(one.there for one in judged)
+    return sum(one.kept for one in judged) / there if there else float("nan")
+
+
+def _target(pair: EditPair) -> SeenObject:
+    """The object that changes, as it shall be."""
+    assert pair.object is not None
+    return pair.after.objects[pair.object]
+
+
+def _seen(pair: EditPair, background: str, found: Sequence[Found]) -> bool:
+    if pair.kind in SCENE_EDITS:
+        return background == SCENE_EDITS[pair.kind]
+    target = _target(pair)
+    return at(found, target.box) == (f"{target.colour} {target.concept}" if pair.kind == "recolour" else target.concept)
+
+
+def _kept(pair: EditPair, given: Sequence[Found], found: Sequence[Found]) -> tuple[int, int]:
+    """How many objects other than the changed one were found before, and how many of these are found now."""
+    others = [item for index, item in enumerate(pair.before.objects) if index != pair.object]
+    there = [item for item in others if _has(given, item.concept, item.box)]
+    return len(there), sum(_has(found, item.concept, item.box) for item in there)
+
+
+def _has(found: Sequence[Found], concept: str, box: Sequence[float]) -> bool:
+    return any(item.phrase == concept and box_iou(item.box, box) >= _SAME_PLACE for item in found)
+
+
+def _call(pair: EditPair, seed: int) -> SkillCall[InstructPix2PixArgs]:
+    return SkillCall(InstructPix2PixArgs(prompt=pair.instruction, seed=seed), {Symbol.IMAGE: picture(pair.before)})
+
+
+def _example(pair: EditPair, edited: Image.Image, verdict: Verdict) -> Example:
+    seen = "change seen" if verdict.seen else "change not seen"
+    kept = f", {verdict.kept} of {verdict.there} others kept" if verdict.there else ""
+    score = mean([verdict.seen, *([verdict.kept / verdict.there] if verdict.there else [])])
+    return Example(
+        score,
+        [pair.instruction, seen + kept],
+        lambda: [with_title(picture(pair.before), "given"), with_title(edited, "edited")],
+    )
+
+
+SCORER = InstructPix2PixScorer
