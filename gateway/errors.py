@@ -49,6 +49,44 @@ class SessionNotFound(GatewayError):
     code = "session_not_found"
 
 
+class NothingToDraw(GatewayError):
+    """No call on the picture gave boxes or masks."""
+
+    status = 404
+    code = "nothing_to_draw"
+
+    def __init__(self) -> None:
+        super().__init__("No call of this session found boxes or masks in this picture.", param="session_id")
+
+
+class SessionBusy(GatewayError):
+    """Another message of the session is being answered."""
+
+    status = 409
+    code = "session_busy"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another message of this session is being answered: try again when it is done.",
+            param="session_id",
+            headers={"Retry-After": "2"},
+        )
+
+
+class MessageRunning(GatewayError):
+    """A message with the same `Idempotency-Key` is being answered."""
+
+    status = 409
+    code = "message_running"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The message with this Idempotency-Key is still being answered: try again later.",
+            param="Idempotency-Key",
+            headers={"Retry-After": "5"},
+        )
+
+
 class StateUnavailable(GatewayError):
     """Redis does not answer: try again."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from gateway.metrics import GatewayMetrics
-from gateway.ports import ImageStore, Planner, SessionStore, SkillClient, TurnRunner
+from gateway.ports import AnswerStore, ImageStore, Planner, SessionStore, SkillClient, TurnRunner
 from gateway.settings import GatewaySettings
 from services.core.context import CallContext
 
@@ -29,6 +29,7 @@ class GatewayParts:
     skills: SkillClient
     images: ImageStore
     sessions: SessionStore
+    answers: AnswerStore
     orchestrator: TurnRunner
     settings: GatewaySettings
     close: Callable[[], Awaitable[None]] = nothing_to_close

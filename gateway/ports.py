@@ -7,16 +7,20 @@ Production implementations: `planner.client` (Planner), `gateway.skill_client` (
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.orchestrator.events import TurnEvent, TurnRequest
+from gateway.state.locks import Hold
 from gateway.state.models import ImageInfo, Session
 from planner.api import Planner
 from services.core.context import CallContext
 from services.core.spec import SkillSpec, Symbol
 
 __all__ = [
+    "Answer",
+    "AnswerStore",
     "CallContext",
     "ImageStore",
     "Planner",
@@ -133,8 +137,51 @@ class SessionStore(Protocol):
         """Store the session as it is now and renew its time to live."""
         ...
 
+    def locked(self, session_id: str) -> AbstractAsyncContextManager[Hold]:
+        """Keep other messages of the session out for the block; it waits while another one is in.
+
+        Raises:
+            SessionBusy: it waited for `session_wait_s` seconds.
+        """
+        ...
+
+    async def page(self, *, owner: str, limit: int, after: str | None = None) -> Sequence[Session]:
+        """The owner's sessions, the last used first; after the session with that id where one is given."""
+        ...
+
+    async def delete(self, session_id: str, *, owner: str) -> None:
+        """Forget a session. Raises `SessionNotFound` as `get` does."""
+        ...
+
     async def ready(self) -> bool:
         """Whether the store answers."""
+        ...
+
+
+class Answer(Protocol):
+    """One message under its `Idempotency-Key`.
+
+    Attributes:
+        known: its answer, where there is one; else it is the caller's to find.
+    """
+
+    known: dict[str, Any] | None
+
+    async def keep(self, answer: dict[str, Any]) -> None:
+        """Store the answer for those who send the message again."""
+        ...
+
+
+class AnswerStore(Protocol):
+    """Answers of messages that clients may send again."""
+
+    def answering(self, key: str, body: bytes, *, owner: str) -> AbstractAsyncContextManager[Answer]:
+        """Find the answer of an equal message, waiting for one that is being answered, or become who answers it.
+
+        Raises:
+            InvalidRequest: the key was used for another message.
+            MessageRunning: the other one is still running when a turn's time is over.
+        """
         ...
 
 

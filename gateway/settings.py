@@ -28,6 +28,15 @@ class GatewaySettings(BaseSettings):
     messages_max: int = Field(200, ge=1, description="Most messages in one chat request.")
     text_chars_max: int = Field(8_000, ge=1, description="Longest message, characters.")
     session_ttl_s: int = Field(24 * 3600, ge=1, description="How long an unused session is kept, seconds.")
+    session_wait_s: float = Field(
+        30.0, ge=0, description="How long a message waits for another one of its session, seconds."
+    )
+    sessions_listed_max: int = Field(100, ge=1, description="Most sessions in one answer of GET /v1/sessions.")
+    lock_ttl_s: float = Field(15.0, gt=0, description="How long a lock outlives a gateway that dies, seconds.")
+    idempotency_ttl_s: int = Field(
+        24 * 3600, ge=1, description="How long the answer to a message with an Idempotency-Key is kept, seconds."
+    )
+    thumbnail_side_px: int = Field(256, ge=16, description="Longer side of a thumbnail, pixels.")
     image_ttl_s: int = Field(24 * 3600, ge=1, description="How long an unused picture is kept, seconds.")
     results_ttl_s: int = Field(
         24 * 3600, ge=1, description="How long a skill's result is kept for equal calls, seconds."

@@ -11,6 +11,7 @@ from gateway.orchestrator.orchestrator import Orchestrator
 from gateway.parts import GatewayParts
 from gateway.ports import ImageStore, Planner, SkillClient
 from gateway.settings import GatewaySettings
+from gateway.state.answers import RedisAnswerStore
 from gateway.state.images import RedisImageStore
 from gateway.state.results import RedisResultsCache
 from gateway.state.sessions import RedisSessionStore
@@ -47,6 +48,7 @@ def parts_around(
         skills=skills,
         images=images,
         sessions=RedisSessionStore(redis, settings),
+        answers=RedisAnswerStore(redis, settings),
         orchestrator=Orchestrator(planner, skills, images, settings),
         settings=settings,
         close=redis.aclose,

@@ -30,6 +30,7 @@ class PlanRequest:
 
     Attributes:
         tools: the skills that the prompt describes.
+        instructions: what the application wants of all answers; it stays in front however much history is dropped.
         max_tokens: bound of the reply.
         may_act: False leaves the planner no choice but to answer; the prompt stays the same.
         temperature: 0 is greedy.
@@ -41,6 +42,7 @@ class PlanRequest:
     may_act: bool = True
     temperature: float = 0.0
     seed: int | None = None
+    instructions: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from planner.api import PlannerDelta, PlannerDone, PlannerUnavailable, PlanRequest, PromptTooLong
-from planner.conversation import Conversation, UserTurn, last_exchanges
+from planner.conversation import Conversation, UserTurn, last_exchanges, with_instructions
 from planner.dialects.base import Dialect
 from planner.format import PlannerOutput, UnparsableOutput, valid_unicode
 from planner.wire import EngineChunk, EngineRequest
@@ -65,7 +65,7 @@ class PlannerClient:
         self, request: PlanRequest, conversation: Conversation, context: CallContext
     ) -> AsyncGenerator[PlannerDelta | PlannerDone, None]:
         engine_request = EngineRequest(
-            messages=self._dialect.messages(conversation, request.tools),
+            messages=self._dialect.messages(with_instructions(conversation, request.instructions), request.tools),
             schema=self._dialect.schema(request.tools if request.may_act else ()),
             max_tokens=request.max_tokens,
             temperature=request.temperature,

@@ -64,3 +64,14 @@ def last_exchanges(conversation: Conversation, count: int) -> Conversation:
         dropped = (turn.images for turn in reversed(conversation[:start]) if isinstance(turn, UserTurn) and turn.images)
         first = first.model_copy(update={"images": next(dropped, ())})
     return (first, *conversation[start + 1 :])
+
+
+def with_instructions(conversation: Conversation, instructions: str) -> Conversation:
+    """The conversation with the instructions in front of its first question: system texts are fixed by training."""
+    if not instructions:
+        return conversation
+    for index, turn in enumerate(conversation):
+        if isinstance(turn, UserTurn):
+            first = turn.model_copy(update={"text": f"{instructions}\n\n{turn.text}"})
+            return (*conversation[:index], first, *conversation[index + 1 :])
+    return conversation

@@ -7,18 +7,20 @@ import base64
 import io
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image
 from pydantic import Field
 
-from gateway.errors import SessionNotFound
+from gateway.errors import SessionBusy, SessionNotFound
 from gateway.orchestrator.events import AnswerDelta, TurnEvent, TurnFinished, TurnRequest, Usage
 from gateway.parts import GatewayParts
 from gateway.ports import SkillOutcome, StoredImage, TurnRunner
 from gateway.settings import GatewaySettings
+from gateway.state.locks import Hold
 from gateway.state.models import ImageInfo, Session, StepRecord
 from planner.api import PlannerDelta, PlannerDone, PlanRequest
 from planner.conversation import ObservationTurn, UserTurn
@@ -195,6 +197,8 @@ class FakeSessions:
         self.kept: dict[str, Session] = {}
         self.created = 0
         self.available = True
+        self.busy: set[str] = set()
+        self.hold = Hold()
 
     async def create(self, *, owner: str) -> Session:
         self.created += 1
@@ -208,8 +212,44 @@ class FakeSessions:
     async def save(self, session: Session) -> None:
         self.kept[session.id] = session
 
+    @asynccontextmanager
+    async def locked(self, session_id: str) -> AsyncIterator[Hold]:
+        if session_id in self.busy:
+            raise SessionBusy
+        yield self.hold
+
+    async def page(self, *, owner: str, limit: int, after: str | None = None) -> Sequence[Session]:
+        ids = list(reversed(self.kept))
+        start = ids.index(after) + 1 if after else 0
+        return [self.kept[one] for one in ids[start : start + limit]]
+
+    async def delete(self, session_id: str, *, owner: str) -> None:
+        await self.get(session_id, owner=owner)
+        del self.kept[session_id]
+
     async def ready(self) -> bool:
         return self.available
+
+
+@dataclass
+class FakeAnswer:
+    store: dict[str, dict[str, Any]]
+    key: str
+    known: dict[str, Any] | None
+
+    async def keep(self, answer: dict[str, Any]) -> None:
+        self.store[self.key] = answer
+
+
+class FakeAnswers:
+    """Keeps answers in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, dict[str, Any]] = {}
+
+    @asynccontextmanager
+    async def answering(self, key: str, body: bytes, *, owner: str) -> AsyncIterator[FakeAnswer]:
+        yield FakeAnswer(self.kept, key, self.kept.get(key))
 
 
 @dataclass
@@ -251,6 +291,7 @@ def fake_parts(orchestrator: TurnRunner | None = None, **changes: Any) -> Gatewa
         "skills": FakeSkills(),
         "images": FakeImages(),
         "sessions": FakeSessions(),
+        "answers": FakeAnswers(),
         "orchestrator": orchestrator or ScriptedTurns(),
         "settings": GatewaySettings(),
     }

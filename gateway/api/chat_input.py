@@ -13,7 +13,7 @@ from gateway.parts import GatewayParts
 from gateway.ports import ImageStore
 from gateway.settings import GatewaySettings
 from gateway.state.models import Session
-from planner.conversation import AssistantTurn, Conversation, Turn, UserTurn, last_exchanges
+from planner.conversation import AssistantTurn, Turn, UserTurn, last_exchanges
 from planner.format import PlannerOutput
 from services.core.errors import ImageNotFound
 
@@ -30,8 +30,8 @@ async def turn_input(body: ChatRequest, parts: GatewayParts, owner: str) -> Turn
     """Check the request, store its pictures, find or start its session.
 
     With `session_id` only the last message is taken. Without it the earlier messages become the
-    history of a new session, which is stored when its turn has finished; system messages are put in
-    front of the first question that the planner sees, since its own system text is fixed by its training.
+    history of a new session, which is stored when its turn has finished; system messages become its
+    instructions, which the planner sees in every turn.
 
     Raises:
         InvalidRequest, BadImage, ImageNotFound, SessionNotFound.
@@ -43,10 +43,15 @@ async def turn_input(body: ChatRequest, parts: GatewayParts, owner: str) -> Turn
     if session is None:
         spoken = [(index, message) for index, message in enumerate(messages) if message.role in ("user", "assistant")]
         *history, last = await _turns(spoken, parts.images, owner)
-        conversation = last_exchanges(tuple(history), parts.settings.history_turns_max)
-        *earlier, question = _with_instructions((*conversation, last), messages)
+        earlier, question = last_exchanges(tuple(history), parts.settings.history_turns_max), last
         session = await parts.sessions.create(owner=owner)
-        session = session.model_copy(update={"conversation": tuple(earlier), "images": _pictures_of(earlier)})
+        session = session.model_copy(
+            update={
+                "conversation": earlier,
+                "images": _pictures_of(earlier),
+                "instructions": _instructions(messages),
+            }
+        )
     else:
         (question,) = await _turns([(len(messages) - 1, messages[-1])], parts.images, owner)
         recent = session.images[-parts.settings.images_per_message_max :]
@@ -99,16 +104,8 @@ def _check_messages(messages: Sequence[Message], settings: GatewaySettings) -> N
         raise InvalidRequest(f"{where}: the message has no text; ask a question.", param=f"{where}.content")
 
 
-def _with_instructions(conversation: Conversation, messages: Sequence[Message]) -> Conversation:
-    """The conversation with the texts of the system messages in front of its first question."""
-    instructions = [message.text for message in messages if message.role in ("system", "developer")]
-    if not instructions:
-        return conversation
-    for index, turn in enumerate(conversation):
-        if isinstance(turn, UserTurn):
-            first = turn.model_copy(update={"text": "\n\n".join([*instructions, turn.text])})
-            return (*conversation[:index], first, *conversation[index + 1 :])
-    return conversation
+def _instructions(messages: Sequence[Message]) -> str:
+    return "\n\n".join(message.text for message in messages if message.role in ("system", "developer"))
 
 
 async def _turns(numbered: Sequence[tuple[int, Message]], images: ImageStore, owner: str) -> list[Turn]:

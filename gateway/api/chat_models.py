@@ -128,7 +128,7 @@ class Debug(BaseModel):
 
 
 class ChatCompletion(BaseModel):
-    """OpenAI's answer plus `session_id`, `images`, `produced_images` and, when asked for, `debug`."""
+    """OpenAI's answer plus `session_id`, `images`, `produced_images`, `cached` and, when asked for, `debug`."""
 
     id: str
     object: Literal["chat.completion"]
@@ -139,4 +139,5 @@ class ChatCompletion(BaseModel):
     session_id: str = Field(description="Send it with the next question to go on.")
     images: list[str] = Field(description="Handles of the pictures that came with the question.")
     produced_images: list[str] = Field(description="Handles of the pictures that skills made for the answer.")
+    cached: list[str] = Field(description="Skills whose results came from the cache.")
     debug: Debug | None = None

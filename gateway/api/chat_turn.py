@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 from gateway.api.chat_input import TurnInput
 from gateway.api.chat_models import ChatRequest
 from gateway.error_handlers import http_error
-from gateway.errors import to_http
+from gateway.errors import SessionBusy, to_http
 from gateway.metrics import GatewayMetrics
 from gateway.orchestrator.events import AnswerDelta, TurnEvent, TurnFinished, Usage
 from gateway.parts import GatewayParts
+from gateway.ports import Answer
+from gateway.state.locks import Hold
 from services.core.context import CallContext
 
 Events = AsyncGenerator[TurnEvent, None]
@@ -24,38 +26,67 @@ class ChatTurn:
     """A turn that is about to run."""
 
     def __init__(
-        self, body: ChatRequest, given: TurnInput, parts: GatewayParts, metrics: GatewayMetrics, context: CallContext
+        self,
+        body: ChatRequest,
+        given: TurnInput,
+        parts: GatewayParts,
+        metrics: GatewayMetrics,
+        context: CallContext,
+        answering: Answer | None = None,
+        hold: Hold | None = None,
     ) -> None:
         self._body = body
         self._given = given
         self._parts = parts
         self._metrics = metrics
         self._context = context
+        self._answering = answering
+        self._hold = hold
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
 
-    async def events(self) -> Events:
-        """What the orchestrator does, measured; the session is stored before the last event is passed on."""
+    async def events(self, held: AsyncExitStack) -> Events:
+        """What the orchestrator does, measured; session and answer are stored before the last event is passed on.
+
+        Args:
+            held: the locks of session and message, which are let go at the end.
+        """
+        async with held, aclosing(self._measured()) as events:
+            async for event in events:
+                yield event
+
+    async def _measured(self) -> Events:
         run = self._parts.orchestrator.run(self._given.request, self._given.session, self._context)
         try:
             async with aclosing(run) as events:
                 async for event in events:
                     self._metrics.turn_event(event)
                     if isinstance(event, TurnFinished):
-                        await self._parts.sessions.save(event.session)
+                        await self._keep(event)
                     yield event
         except BaseException as error:
             self._metrics.turn_failed(to_http(error).code if isinstance(error, Exception) else "cancelled")
             raise
 
-    async def completion(self) -> dict[str, Any]:
+    async def _keep(self, finished: TurnFinished) -> None:
+        if self._hold is not None and self._hold.lost:
+            # The lock ran out: another message may have changed the session meanwhile.
+            raise SessionBusy
+        await self._parts.sessions.save(finished.session)
+        if self._answering is not None:
+            await self._answering.keep(self._completion(finished))
+
+    async def completion(self, events: Events) -> dict[str, Any]:
         """The whole turn as one `chat.completion`."""
         finished: TurnFinished | None = None
-        async with aclosing(self.events()) as events:
+        async with aclosing(events):
             async for event in events:
                 if isinstance(event, TurnFinished):
                     finished = event
         assert finished is not None, "a turn ends with TurnFinished"
+        return self._completion(finished)
+
+    def _completion(self, finished: TurnFinished) -> dict[str, Any]:
         message = {"role": "assistant", "content": finished.answer, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finished.finish_reason}
         return {
@@ -101,10 +132,32 @@ class ChatTurn:
             "session_id": finished.session.id,
             "images": list(self._given.request.images),
             "produced_images": finished.produced,
+            "cached": _cached(finished),
         }
         if self._body.debug:
             ours["debug"] = {"steps": [step.model_dump(mode="json") for step in finished.steps]}
         return ours
+
+
+async def answer_chunks(answer: dict[str, Any], body: ChatRequest) -> AsyncGenerator[dict[str, Any], None]:
+    """A whole `chat.completion` as the chunks that a client asks for that streams."""
+    choice, usage = answer["choices"][0], answer["usage"]
+    usage_wanted = body.stream_options is not None and body.stream_options.include_usage
+    none: dict[str, Any] = {"usage": None} if usage_wanted else {}
+    ours = {name: value for name, value in answer.items() if name not in ("object", "choices", "usage")}
+    head = {name: ours[name] for name in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
+    delta = {"role": "assistant", "content": choice["message"]["content"]}
+    yield {**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}], **none}
+    last = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": choice["finish_reason"]}
+    yield {**ours, **head, "choices": [last], **none}
+    if usage_wanted:
+        yield {**ours, **head, "choices": [], "usage": usage}
+
+
+def _cached(finished: TurnFinished) -> list[str]:
+    """The skills whose results came from the cache, in the order of their calls."""
+    records = [record for step in finished.steps for record in step.results]
+    return [str(record["skill"]) for record in records if record.get("cached")]
 
 
 def _usage(usage: Usage) -> dict[str, int]:

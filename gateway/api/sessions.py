@@ -1,16 +1,21 @@
-"""Stored conversations."""
+"""Stored conversations: list them, read them with all steps, ask their questions again, forget them."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from gateway.parts import ANONYMOUS, parts_of
+from gateway.disconnect import cancelled_when_client_leaves
+from gateway.parts import ANONYMOUS, call_context, parts_of
+from gateway.replay import replayed
 from gateway.responses import FastJson
-from gateway.state.models import StepRecord
+from gateway.state.models import Session, SessionPicture, StepRecord
 
 router = APIRouter(tags=["sessions"])
+TITLE_CHARS = 80
 
 
 class SessionTurn(BaseModel):
@@ -32,21 +37,103 @@ class SessionView(BaseModel):
     object: str = Field("session", description="Always `session`.")
     created: float
     images: list[str]
+    pictures: list[SessionPicture] = Field(description="The same with the numbers and names that questions may use.")
     turns: list[SessionTurn]
+
+
+class SessionSummary(BaseModel):
+    """A conversation in a list; `title` is its first question that is kept."""
+
+    id: str
+    object: str = Field("session", description="Always `session`.")
+    created: float
+    last_used: float
+    title: str
+    turns: int
+    images: int
+
+
+class SessionList(BaseModel):
+    object: str = Field("list", description="Always `list`.")
+    data: list[SessionSummary]
+    has_more: bool
+
+
+class SessionDeleted(BaseModel):
+    id: str
+    object: str = Field("session.deleted", description="Always `session.deleted`.")
+    deleted: bool
+
+
+class Replay(SessionView):
+    """A new session with the questions of `replay_of`; `same_answers` says for each turn whether it is equal."""
+
+    replay_of: str
+    same_answers: list[bool]
+
+
+@router.get("/v1/sessions", response_model=SessionList)
+async def list_sessions(
+    request: Request,
+    limit: Annotated[int, Query(ge=1, description="How many; a setting bounds it.")] = 20,
+    after: Annotated[str | None, Query(description="Id of the last session of the page before.")] = None,
+) -> Response:
+    """The conversations, the last used first."""
+    parts = parts_of(request)
+    limit = min(limit, parts.settings.sessions_listed_max)
+    found = await parts.sessions.page(owner=ANONYMOUS, limit=limit + 1, after=after)
+    data = [_summary(session) for session in found[:limit]]
+    return FastJson({"object": "list", "data": data, "has_more": len(found) > limit})
 
 
 @router.get("/v1/sessions/{session_id}", response_model=SessionView)
 async def get_session(session_id: str, request: Request, debug: bool = False) -> Response:
-    """The latest turns of a conversation, oldest first."""
-    session = await parts_of(request).sessions.get(session_id, owner=ANONYMOUS)
-    hidden = set() if debug else {"steps"}
-    turns = [turn.model_dump(mode="json", exclude=hidden) for turn in session.turns]
-    return FastJson(
-        {
-            "id": session.id,
-            "object": "session",
-            "created": session.created,
-            "images": session.images,
-            "turns": turns,
-        }
-    )
+    """The latest turns of a conversation, oldest first; with `debug` every planner call and skill call of them."""
+    return FastJson(_view(await parts_of(request).sessions.get(session_id, owner=ANONYMOUS), debug))
+
+
+@router.delete("/v1/sessions/{session_id}", response_model=SessionDeleted)
+async def delete_session(session_id: str, request: Request) -> Response:
+    """Forget a conversation, after a message that is being answered. Its pictures live on for as long as they do."""
+    sessions = parts_of(request).sessions
+    async with sessions.locked(session_id):
+        await sessions.delete(session_id, owner=ANONYMOUS)
+    return FastJson({"id": session_id, "object": "session.deleted", "deleted": True})
+
+
+@router.post("/v1/sessions/{session_id}/replay", response_model=Replay)
+async def replay_session(session_id: str, request: Request, debug: bool = False) -> Response:
+    """Ask the kept questions of a conversation again, in a new one: to see what has changed since.
+
+    Calls that are in the results cache are not run again; `Cache-Control: no-cache` runs them.
+    """
+    parts = parts_of(request)
+    session = await parts.sessions.get(session_id, owner=ANONYMOUS)
+    async with cancelled_when_client_leaves(request.receive):
+        again = await replayed(session, parts, lambda: call_context(request, parts.settings.turn_deadline_s))
+    same = [old.answer == new.answer for old, new in zip(session.turns, again.turns, strict=False)]
+    return FastJson(_view(again, debug) | {"replay_of": session.id, "same_answers": same})
+
+
+def _view(session: Session, debug: bool) -> dict[str, Any]:
+    shown = set(SessionTurn.model_fields) - (set() if debug else {"steps"})
+    return {
+        "id": session.id,
+        "object": "session",
+        "created": session.created,
+        "images": session.images,
+        "pictures": [picture.model_dump(mode="json") for picture in session.pictures],
+        "turns": [turn.model_dump(mode="json", include=shown) for turn in session.turns],
+    }
+
+
+def _summary(session: Session) -> dict[str, Any]:
+    return {
+        "id": session.id,
+        "object": "session",
+        "created": session.created,
+        "last_used": session.turns[-1].created if session.turns else session.created,
+        "title": session.turns[0].question[:TITLE_CHARS] if session.turns else "",
+        "turns": len(session.turns),
+        "images": len(session.images),
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -44,6 +45,7 @@ class CallResult:
     outcome: SkillOutcome | None = None
     error: dict[str, Any] | None = None
     produced: Mapping[Symbol, str] = field(default_factory=dict)
+    id: str = field(default_factory=lambda: f"call_{secrets.token_hex(8)}")
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -55,7 +57,8 @@ class CallResult:
 
     def record(self) -> dict[str, Any]:
         """For `debug` and replay."""
-        record: dict[str, Any] = {"skill": self.skill, "args": self.args, "elapsed_ms": round(self.elapsed_ms, 2)}
+        record: dict[str, Any] = {"id": self.id, "skill": self.skill, "args": self.args}
+        record["elapsed_ms"] = round(self.elapsed_ms, 2)
         record["images"] = {str(symbol): handle for symbol, handle in self.images.items()}
         if self.outcome is not None:
             record |= {

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.state.models import Session, StepRecord
+from gateway.state.models import Marks, Mode, Session, StepRecord
 from planner.format import PlannerOutput
+from services.core.spec import Symbol
 
 
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
-    """A person's message: its text and the handles of pictures that came with it, with the client's names for them."""
+    """A person's message.
+
+    Attributes:
+        images: handles of the pictures that came with it; image_names: the client's names for them.
+        marks: points and boxes that the person marked in the current picture.
+        symbols: handles of a drawn mask, or of a reference picture and its mask.
+    """
 
     text: str
     images: tuple[str, ...] = ()
     image_names: tuple[str | None, ...] = ()
+    marks: Marks = field(default_factory=Marks)
+    symbols: Mapping[Symbol, str] = field(default_factory=dict)
+    mode: Mode = "fly"
     max_tokens: int | None = None
     temperature: float = 0.0
     seed: int | None = None

@@ -66,6 +66,7 @@ class Orchestrator:
                 max_tokens=turn.max_tokens,
                 temperature=request.temperature,
                 seed=request.seed,
+                instructions=session.instructions,
             )
             try:
                 async with aclosing(self._said(plan, context)) as said:

@@ -187,6 +187,10 @@ class TurnState:
         record = TurnRecord(
             question=self._request.text,
             images=list(self._request.images),
+            image_names=list(self._request.image_names),
+            marks=self._request.marks,
+            symbols=dict(self._request.symbols),
+            mode=self._request.mode,
             answer=self.answer,
             produced_images=self.produced,
             steps=self.steps,

@@ -10,6 +10,9 @@ from planner.conversation import Conversation
 from services.core.spec import Symbol
 from services.core.types import Box, ImageRef, ImageSize, Point
 
+Mode = Literal["fly", "all_tools"]
+"""LLaVA-Plus' two ways: the planner calls what it wants, or all understanding skills run before it is asked."""
+
 
 class ImageInfo(BaseModel):
     """What is known about a stored picture.
@@ -73,10 +76,19 @@ class StepRecord(BaseModel):
 
 
 class TurnRecord(BaseModel):
-    """One question and how it was answered; `produced_images` are handles of pictures that skills made."""
+    """One question and how it was answered.
+
+    Attributes:
+        images, image_names, marks, symbols, mode: what came with the question.
+        produced_images: handles of pictures that skills made.
+    """
 
     question: str
     images: list[str]
+    image_names: list[str | None] = Field(default_factory=list)
+    marks: Marks = Field(default_factory=Marks)
+    symbols: dict[Symbol, ImageRef] = Field(default_factory=dict)
+    mode: Mode = "fly"
     answer: str
     produced_images: list[str] = Field(default_factory=list)
     steps: list[StepRecord]

@@ -5,18 +5,24 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
-from gateway.errors import SessionNotFound, StateUnavailable
+from gateway.errors import SessionBusy, SessionNotFound, StateUnavailable
 from gateway.settings import GatewaySettings
 from gateway.state.history import trimmed
+from gateway.state.locks import Hold, LockBusy, RedisLocks
 from gateway.state.models import Session
 from gateway.state.redis_errors import redis_errors
 
 KEY = "session:{}"
+INDEX = "sessions:{}"
+"""Sorted set of an owner's session ids by the time of the last turn."""
 _ID = re.compile(r"sess_[0-9a-f]{32}", re.ASCII)
 _log = structlog.get_logger("gateway.state")
 
@@ -32,6 +38,7 @@ class RedisSessionStore:
     def __init__(self, redis: Redis, settings: GatewaySettings) -> None:
         self._redis = redis
         self._settings = settings
+        self._locks = RedisLocks(redis, settings.lock_ttl_s)
 
     async def create(self, *, owner: str) -> Session:
         """A new session, not stored yet. Its id is random: nobody can guess another's."""
@@ -54,8 +61,54 @@ class RedisSessionStore:
         """Store the session, without what `history_turns_max` leaves behind."""
         turns_max = self._settings.history_turns_max
         kept = trimmed(session, turns_max, turns_max * self._settings.images_per_message_max)
+        ttl, index = self._settings.session_ttl_s, INDEX.format(session.owner)
         with redis_errors():
-            await self._redis.set(KEY.format(session.id), kept.model_dump_json(), ex=self._settings.session_ttl_s)
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.set(KEY.format(session.id), kept.model_dump_json(), ex=ttl)
+                pipe.zadd(index, {session.id: time.time()})
+                pipe.expire(index, ttl)
+                await pipe.execute()
+
+    @asynccontextmanager
+    async def locked(self, session_id: str) -> AsyncIterator[Hold]:
+        """See `SessionStore.locked`."""
+        try:
+            async with self._locks.held(f"{KEY.format(session_id)}:lock", self._settings.session_wait_s) as hold:
+                yield hold
+        except LockBusy:
+            raise SessionBusy from None
+
+    async def page(self, *, owner: str, limit: int, after: str | None = None) -> Sequence[Session]:
+        """See `SessionStore.page`. Sessions that have expired leave the index here."""
+        index, found = INDEX.format(owner), list[Session]()
+        with redis_errors():
+            await self._redis.zremrangebyscore(index, "-inf", time.time() - self._settings.session_ttl_s)
+            rank: Any = await self._redis.zrevrank(index, after) if after else None
+            if after and rank is None:
+                return found
+            start = 0 if rank is None else int(rank) + 1
+            while len(found) < limit:
+                names: Any = await self._redis.zrevrange(index, start, start + limit - 1)
+                ids = [name.decode() for name in names]
+                if not ids:
+                    break
+                stored = await self._redis.mget([KEY.format(name) for name in ids])
+                parsed = [_parsed(one, name) for one, name in zip(stored, ids, strict=True) if isinstance(one, bytes)]
+                found += [session for session in parsed if session is not None and session.owner == owner]
+                gone = [name for one, name in zip(stored, ids, strict=True) if one is None]
+                if gone:
+                    await self._redis.zrem(index, *gone)
+                start += len(ids) - len(gone)
+        return found[:limit]
+
+    async def delete(self, session_id: str, *, owner: str) -> None:
+        """See `SessionStore.delete`."""
+        await self.get(session_id, owner=owner)
+        with redis_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.delete(KEY.format(session_id))
+                pipe.zrem(INDEX.format(owner), session_id)
+                await pipe.execute()
 
     async def ready(self) -> bool:
         try:

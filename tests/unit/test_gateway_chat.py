@@ -81,7 +81,8 @@ async def test_earlier_messages_become_the_history_of_a_new_session() -> None:
     first, second = session.conversation
     assert isinstance(first, UserTurn)
     assert isinstance(second, AssistantTurn)
-    assert (first.text, list(first.images)) == ("Be brief.\n\nWhat is it?", session.images)
+    assert (first.text, list(first.images)) == ("What is it?", session.images)
+    assert session.instructions == "Be brief."
     assert second.output.value == "A cat."
     assert request.text == "And its colour?"
 
@@ -89,7 +90,8 @@ async def test_earlier_messages_become_the_history_of_a_new_session() -> None:
 async def test_a_single_message_has_the_system_text_in_front() -> None:
     turns = ScriptedTurns()
     await chat(fake_parts(turns), {"role": "developer", "content": "Be brief."}, question("What?"))
-    assert turns.asked[0][0].text == "Be brief.\n\nWhat?"
+    request, session, _ = turns.asked[0]
+    assert (request.text, session.instructions) == ("What?", "Be brief.")
 
 
 @pytest.mark.parametrize("earlier", [1, 2, 3, 5])
@@ -102,9 +104,9 @@ async def test_the_system_text_stays_in_front_however_long_the_conversation(earl
     await chat(parts, {"role": "system", "content": "Be brief."}, *exchanges, question("Now"))
     request, session, _ = turns.asked[0]
     asked = [turn.text for turn in session.conversation if isinstance(turn, UserTurn)]
-    first, *others = [f"Q{n}" for n in range(earlier)][-2:]
-    assert asked == [f"Be brief.\n\n{first}", *others]
+    assert asked == [f"Q{n}" for n in range(earlier)][-2:]
     assert request.text == "Now"
+    assert session.instructions == "Be brief."
 
 
 async def test_only_the_last_message_is_taken_in_a_session() -> None:

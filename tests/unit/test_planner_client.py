@@ -144,3 +144,15 @@ async def test_a_missing_picture_is_the_callers_error() -> None:
 def test_the_last_exchanges_keep_what_followed_them() -> None:
     assert [turn.kind for turn in last_exchanges(talk(3), 2)] == ["user", "assistant", "user"]
     assert last_exchanges(talk(2), 5) == talk(2)
+
+
+async def test_instructions_stand_in_front_of_the_first_question_that_fits() -> None:
+    engine = ScriptedEngine(ANSWER, messages_max=4)
+    request = PlanRequest(talk(4), [Echo.spec()], max_tokens=50, instructions="Be brief.")
+    async for _ in PlannerClient(engine, dialect("json"), "model").plan(
+        request, CallContext("req-1", "me", time.time() + 5)
+    ):
+        pass
+    users = [message for message in engine.asked[-1].messages if message["role"] == "user"]
+    texts = [part["text"] for message in users for part in message["content"] if "text" in part]
+    assert texts[0] == "Be brief.\n\nquestion 2"

@@ -1,0 +1,118 @@
+"""Boxes and masks of skill calls drawn over a picture, and small versions of pictures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+from pydantic import TypeAdapter, ValidationError
+
+from gateway.errors import NothingToDraw
+from gateway.state.models import Session
+from services.core.images import decode
+from services.core.masks import BadMaskCode
+from services.core.types import Box, MaskRLE
+
+COLOURS = ((230, 25, 75), (60, 180, 75), (0, 130, 200), (245, 130, 48), (145, 30, 180), (70, 240, 240), (240, 50, 230))
+MASK_OPACITY = 0.45
+LABEL_CHARS = 40
+_BOXES, _MASKS = TypeAdapter(list[Box]), TypeAdapter(list[MaskRLE])
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What is drawn: boxes (xyxy, normalised) with their labels, and masks."""
+
+    boxes: Sequence[tuple[float, float, float, float]] = ()
+    labels: Sequence[str] = ()
+    masks: Sequence[MaskRLE] = field(default_factory=list)
+
+
+def drawings_of(session: Session, image: str, call: str | None) -> list[Drawing]:
+    """What the calls on a picture found in the last turn that found something; or what one call found.
+
+    Raises:
+        NothingToDraw: no call on the picture gave boxes or masks.
+    """
+    for turn in reversed(session.turns):
+        records = [record for step in turn.steps for record in step.results]
+        chosen = [
+            record
+            for record in records
+            if (record.get("id") == call if call else (record.get("images") or {}).get("image") == image)
+        ]
+        found = [drawing for record in chosen if (drawing := _drawing(record.get("result") or {}))]
+        if found:
+            return found
+    raise NothingToDraw()
+
+
+def overlay_png(data: bytes, drawings: Iterable[Drawing]) -> bytes:
+    """The picture as PNG with everything drawn on it. Blocking."""
+    picture = decode(data)
+    number = 0
+    for drawing in drawings:
+        for index in range(max(len(drawing.boxes), len(drawing.masks))):
+            colour = COLOURS[number % len(COLOURS)]
+            number += 1
+            if index < len(drawing.masks):
+                picture = _tinted(picture, drawing.masks[index], colour)
+            if index < len(drawing.boxes):
+                label = drawing.labels[index] if index < len(drawing.labels) else ""
+                _outline(picture, drawing.boxes[index], colour, label)
+    return _encoded(picture, "PNG")
+
+
+def thumbnail_jpeg(data: bytes, side: int) -> bytes:
+    """The picture as JPEG with its longer side at most `side` pixels. Blocking."""
+    picture = decode(data)
+    picture.thumbnail((side, side))
+    return _encoded(picture, "JPEG")
+
+
+def _drawing(result: Mapping[str, Any]) -> Drawing | None:
+    try:
+        boxes = _BOXES.validate_python(result.get("boxes") or [])
+        masks = _MASKS.validate_python(result.get("masks_rle") or [])
+    except ValidationError:
+        return None
+    named: list[Any] = next(
+        (result[name] for name in ("phrases", "texts", "labels") if isinstance(result.get(name), list)), []
+    )
+    labels = [str(name)[:LABEL_CHARS] for name in named]
+    return Drawing(boxes, labels, masks) if boxes or masks else None
+
+
+def _tinted(picture: Image.Image, mask: MaskRLE, colour: tuple[int, int, int]) -> Image.Image:
+    try:
+        inside = mask.to_array()
+    except BadMaskCode:
+        return picture
+    stencil = Image.fromarray((inside * round(255 * MASK_OPACITY)).astype(np.uint8))
+    stencil = stencil.resize(picture.size, Image.Resampling.NEAREST)
+    return Image.composite(Image.new("RGB", picture.size, colour), picture, stencil)
+
+
+def _outline(
+    picture: Image.Image, box: tuple[float, float, float, float], colour: tuple[int, int, int], label: str
+) -> None:
+    draw = ImageDraw.Draw(picture)
+    width, height = picture.width - 1, picture.height - 1
+    x0, y0, x1, y1 = box[0] * width, box[1] * height, box[2] * width, box[3] * height
+    draw.rectangle((x0, y0, x1, y1), outline=colour, width=max(1, round(max(picture.size) / 300)))
+    if label:
+        # Pillow's built-in font knows Latin letters only.
+        text = label.encode("ascii", "replace").decode()
+        left, top, right, bottom = draw.textbbox((x0 + 2, y0 + 1), text)
+        draw.rectangle((left - 2, top - 1, right + 2, bottom + 1), fill=colour)
+        draw.text((x0 + 2, y0 + 1), text, fill="white")
+
+
+def _encoded(picture: Image.Image, image_format: str) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, image_format)
+    return buffer.getvalue()
