@@ -1,0 +1,244 @@
+"""BLIP-2 (arXiv 2301.12597) at tiny size: captions and answers, learnt together, on the vision tower of our CLIP.
+
+There is no language model to build on: the small OPT learns its few words along with the Q-Former, and the vision
+tower goes on learning slowly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from services.embedded.training.opt_tokens import END, IMAGE, PAD, opt_tokenizer
+from services.embedded.training.pictures import IMAGENET_MEAN, IMAGENET_STD, normalised, plain_view
+from services.embedded.training.recipe import Recipe, RecipeConfig
+from services.embedded.training.seen import varied_scene
+from services.embedded.training.vision_transfer import blip2_vision_weights
+from services.embedded.world.language import named_concepts, named_scene, plain_caption
+from services.embedded.world.questions import questions
+from services.embedded.world.render import Rendered
+from services.skills.blip2 import first_line, question
+
+IGNORED = -100
+POSITIONS = 512
+PICTURES_TO_FOLD = 64
+CAPTION_TOKENS, ANSWER_TOKENS = 64, 24
+
+
+class Blip2RecipeConfig(RecipeConfig):
+    steps: int = 12_000
+    batch_size: int = 96
+    learning_rate: float = 8e-4
+    vision_rate: float = 0.3
+    """The vision tower's learning rate, as a part of `learning_rate`."""
+    ema: float = 0.998
+    questions: int = 3
+    """Asked about each picture, beside its caption."""
+    queries: int = 24
+    width: int = 192
+    q_former_layers: int = 4
+    text_layers: int = 4
+    dev_scenes: int = 256
+
+
+class Blip2Recipe(Recipe[Blip2RecipeConfig]):
+    """See the module."""
+
+    name = "blip2"
+    metric = "objects_f1"
+    needs = ("clip",)
+    Config = Blip2RecipeConfig
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return opt_tokenizer()
+
+    @cached_property
+    def size(self) -> int:
+        """Side of the pictures, pixels: that of our CLIP, whatever `config.size` says."""
+        from transformers import CLIPConfig
+
+        return int(CLIPConfig.from_pretrained(self.checkpoints["clip"]).vision_config.image_size)
+
+    def build(self) -> Any:
+        from transformers import Blip2Config, Blip2ForConditionalGeneration, CLIPModel
+
+        clip = CLIPModel.from_pretrained(self.checkpoints["clip"]).float().vision_model
+        width, heads = self.config.width, self.config.width // 32
+        tokenizer = self.tokenizer
+        model = Blip2ForConditionalGeneration(
+            Blip2Config(
+                vision_config={
+                    "hidden_size": clip.config.hidden_size,
+                    "intermediate_size": clip.config.intermediate_size,
+                    "num_hidden_layers": clip.config.num_hidden_layers,
+                    "num_attention_heads": clip.config.num_attention_heads,
+                    "image_size": clip.config.image_size,
+                    "patch_size": clip.config.patch_size,
+                    "hidden_act": clip.config.hidden_act,
+                    "layer_norm_eps": clip.config.layer_norm_eps,
+                },
+                qformer_config={
+                    "hidden_size": width,
+                    "intermediate_size": 2 * width,
+                    "num_hidden_layers": self.config.q_former_layers,
+                    "num_attention_heads": heads,
+                    "hidden_dropout_prob": 0.0,
+                    "attention_probs_dropout_prob": 0.0,
+                },
+                text_config={
+                    "model_type": "opt",
+                    "vocab_size": len(tokenizer),
+                    "hidden_size": width,
+                    "word_embed_proj_dim": width,
+                    "ffn_dim": 4 * width,
+                    "num_hidden_layers": self.config.text_layers,
+                    "num_attention_heads": heads,
+                    "max_position_embeddings": POSITIONS,
+                    "dropout": 0.0,
+                    "pad_token_id": tokenizer.convert_tokens_to_ids(PAD),
+                    "bos_token_id": tokenizer.convert_tokens_to_ids(END),
+                    "eos_token_id": tokenizer.convert_tokens_to_ids(END),
+                },
+                num_query_tokens=self.config.queries,
+                image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
+            )
+        )
+        # Queries that start alike stay alike.
+        torch.nn.init.normal_(model.query_tokens, std=0.5)
+        model.vision_model.load_state_dict(blip2_vision_weights(clip, self._to_fold()))
+        return model
+
+    def _to_fold(self) -> Any:
+        count = min(PICTURES_TO_FOLD, len(self.data.train))
+        scenes = [self.data.train[index] for index in range(count)]
+        return normalised(torch.from_numpy(self._plain(scenes)))
+
+    def parameters(self, model: Any) -> Any:
+        groups: dict[tuple[bool, bool], list[Any]] = {}
+        for name, parameter in model.named_parameters():
+            free = parameter.ndim < 2 or "embed" in name or name == "query_tokens"
+            groups.setdefault((name.startswith("vision_model."), free), []).append(parameter)
+        rate = self.config.learning_rate
+        return [
+            {
+                "params": parameters,
+                "lr": rate * (self.config.vision_rate if vision else 1.0),
+                "weight_decay": 0.0 if free else self.config.weight_decay,
+            }
+            for (vision, free), parameters in groups.items()
+        ]
+
+    def batch(self, rng: np.random.Generator) -> dict[str, Any]:
+        pictures = []
+        texts: list[tuple[str, str]] = []
+        for index in rng.integers(0, len(self.data.train), self.config.batch_size):
+            view, seen = varied_scene(self.data.train[int(index)], self.size, rng)
+            pictures.append(view.image)
+            texts.extend(self._texts(seen, rng))
+        ids, labels = self._tokens(texts)
+        return {"pictures": torch.from_numpy(np.stack(pictures)), "input_ids": ids, "labels": labels}
+
+    def _texts(self, seen: Rendered, rng: np.random.Generator) -> Iterator[tuple[str, str]]:
+        """A caption, then `config.questions` questions: what is given and what is to be said."""
+        yield "", plain_caption(seen)
+        asked = questions(seen, rng)
+        for index in rng.choice(len(asked), self.config.questions, replace=len(asked) < self.config.questions):
+            yield question(asked[int(index)].question), asked[int(index)].answer
+
+    def _tokens(self, texts: Sequence[tuple[str, str]]) -> tuple[Any, Any]:
+        """Token ids and labels [texts, longest], padded on the right; what is given is no label."""
+        tokenizer = self.tokenizer
+        given = [tokenizer(text)["input_ids"] for text, _ in texts]
+        said = [[*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for _, text in texts]
+        longest = max(len(a) + len(b) for a, b in zip(given, said, strict=True))
+        ids = np.full((len(texts), longest), tokenizer.pad_token_id)
+        labels = np.full((len(texts), longest), IGNORED)
+        for row, (before, after) in enumerate(zip(given, said, strict=True)):
+            ids[row, : len(before) + len(after)] = [*before, *after]
+            labels[row, len(before) : len(before) + len(after)] = after
+        return torch.from_numpy(ids), torch.from_numpy(labels)
+
+    def loss(self, model: Any, batch: dict[str, Any]) -> dict[str, Any]:
+        """Each picture goes through the vision tower once for all that is said of it."""
+        seen = model.get_image_features(normalised(batch["pictures"])).pooler_output
+        ids, labels = batch["input_ids"], batch["labels"]
+        each = len(ids) // len(seen)
+        words = model.get_input_embeddings()(ids)
+        inputs = torch.cat([seen.repeat_interleave(each, 0).to(words.dtype), words], dim=1)
+        mask = torch.cat([ids.new_ones(len(ids), seen.shape[1]), (ids != self.tokenizer.pad_token_id).long()], dim=1)
+        hidden = model.language_model.model(inputs_embeds=inputs, attention_mask=mask).last_hidden_state
+        # The token before each word says it; most positions say nothing and need no logits.
+        hidden = hidden[:, seen.shape[1] : -1]
+        wanted = labels[:, 1:]
+        logits = model.language_model.lm_head(hidden[wanted != IGNORED]).float()
+        losses = torch.nn.functional.cross_entropy(logits, wanted[wanted != IGNORED], reduction="none")
+        row = torch.arange(len(ids), device=ids.device)[:, None].expand_as(wanted)[wanted != IGNORED]
+        is_caption = row % each == 0
+        caption, answer = losses[is_caption].mean(), losses[~is_caption].mean()
+        return {"loss": caption + answer, "caption": caption, "answer": answer}
+
+    def evaluate(self, model: Any) -> dict[str, float]:
+        """Concepts named in captions (F1), background and caption right, and answers right."""
+        count = min(self.config.dev_scenes, len(self.data.dev))
+        scenes = [self.data.dev[index] for index in range(count)]
+        captions = self.written(model, scenes, [""] * count, CAPTION_TOKENS)
+        hits = named = present = 0
+        for text, scene in zip(captions, scenes, strict=True):
+            found, wanted = named_concepts(text), {item.concept for item in scene.objects}
+            hits, named, present = hits + len(found & wanted), named + len(found), present + len(wanted)
+        rng = np.random.default_rng(0)
+        asked = [every[int(rng.integers(len(every)))] for every in (questions(scene, rng) for scene in scenes)]
+        answers = self.written(model, scenes, [question(one.question) for one in asked], ANSWER_TOKENS)
+        return {
+            "objects_f1": 2 * hits / max(named + present, 1),
+            "scene": _share([named_scene(t) == s.scene.background for t, s in zip(captions, scenes, strict=True)]),
+            "caption": _share([text == plain_caption(scene) for text, scene in zip(captions, scenes, strict=True)]),
+            "answers": _share([text == one.answer for text, one in zip(answers, asked, strict=True)]),
+        }
+
+    def written(self, model: Any, scenes: Sequence[Rendered], prompts: Sequence[str], longest: int) -> list[str]:
+        """What the model says of each scene, greedily."""
+        device = next(model.parameters()).device
+        image = [self.tokenizer.convert_tokens_to_ids(IMAGE)] * self.config.queries
+        found: list[str] = []
+        for start in range(0, len(scenes), 64):
+            part = slice(start, start + 64)
+            given = self.tokenizer(list(prompts[part]), padding=True, padding_side="left", return_tensors="pt")
+            before = torch.tensor(image).expand(len(given.input_ids), -1)
+            ids = torch.cat([before, given.input_ids], dim=1)
+            mask = torch.cat([torch.ones_like(before), given.attention_mask], dim=1)
+            said = model.generate(
+                pixel_values=normalised(torch.from_numpy(self._plain(scenes[part])).to(device)),
+                input_ids=ids.to(device),
+                attention_mask=mask.to(device),
+                max_new_tokens=longest,
+                do_sample=False,
+            )[:, ids.shape[1] :]
+            found += [first_line(text) for text in self.tokenizer.batch_decode(said, skip_special_tokens=True)]
+        return found
+
+    def _plain(self, scenes: Sequence[Rendered]) -> Any:
+        """uint8 [scenes, size, size, 3]."""
+        return np.stack([plain_view(scene.image, scene.instances, self.size).image for scene in scenes])
+
+    def save(self, model: Any, folder: Path) -> None:
+        from transformers import Blip2Processor, BlipImageProcessor
+
+        model.save_pretrained(folder)
+        processor = BlipImageProcessor(
+            size={"height": self.size, "width": self.size}, image_mean=list(IMAGENET_MEAN), image_std=list(IMAGENET_STD)
+        )
+        Blip2Processor(processor, self.tokenizer, num_query_tokens=self.config.queries).save_pretrained(folder)
+
+
+def _share(right: Sequence[bool]) -> float:
+    return float(np.mean(right))
+
+
+RECIPE = Blip2Recipe

@@ -1,0 +1,58 @@
+"""A CLIP vision tower's weights in the layout of BLIP-2's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+Weights = dict[str, torch.Tensor]
+
+
+def blip2_vision_weights(clip: Any, pictures: torch.Tensor) -> Weights:
+    """State dict for a `Blip2VisionModel` of the same sizes, with `gelu` and the same epsilon.
+
+    BLIP-2's tower (EVA's) has no normalisation before its first block; CLIP's is folded into the embeddings. For the
+    class token that is exact. For patches it is exact but for their lengths, which CLIP makes equal: here the mean
+    length on `pictures` stands for all.
+
+    Args:
+        clip: a `CLIPVisionModel`.
+        pictures: some normalised ones, [n, 3, size, size].
+    """
+    weights = {name: value.float() for name, value in clip.state_dict().items()}
+    moved = _folded_embeddings(weights, pictures)
+    for name in ("weight", "bias"):
+        moved[f"post_layernorm.{name}"] = weights[f"post_layernorm.{name}"]
+    for index in range(clip.config.num_hidden_layers):
+        moved |= _block(weights, f"encoder.layers.{index}")
+    return moved
+
+
+def _folded_embeddings(weights: Weights, pictures: torch.Tensor) -> Weights:
+    embeddings = "embeddings."
+    patch = weights[f"{embeddings}patch_embedding.weight"]
+    places = weights[f"{embeddings}position_embedding.weight"]
+    gain, shift = weights["pre_layrnorm.weight"], weights["pre_layrnorm.bias"]
+    seen = torch.nn.functional.conv2d(pictures, patch, stride=patch.shape[-1]).flatten(2).transpose(1, 2) + places[1:]
+    scale = gain / seen.std(-1, unbiased=False).mean()
+    folded = scale[:, None] * (places - places.mean(1, keepdim=True)).T
+    first = weights[f"{embeddings}class_embedding"] + places[0]
+    normalised = torch.nn.functional.layer_norm(first, first.shape, gain, shift)
+    return {
+        f"{embeddings}patch_embedding.weight": scale[:, None, None, None] * (patch - patch.mean(0)),
+        f"{embeddings}patch_embedding.bias": shift,
+        f"{embeddings}position_embedding": folded.T[None],
+        f"{embeddings}class_embedding": (normalised - folded[:, 0])[None, None],
+    }
+
+
+def _block(weights: Weights, block: str) -> Weights:
+    moved = {}
+    for kind in ("weight", "bias"):
+        parts = [weights[f"{block}.self_attn.{name}_proj.{kind}"] for name in "qkv"]
+        moved[f"{block}.self_attn.qkv.{kind}"] = torch.cat(parts)
+        moved[f"{block}.self_attn.projection.{kind}"] = weights[f"{block}.self_attn.out_proj.{kind}"]
+        for name in ("layer_norm1", "layer_norm2", "mlp.fc1", "mlp.fc2"):
+            moved[f"{block}.{name}.{kind}"] = weights[f"{block}.{name}.{kind}"]
+    return moved
