@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -46,6 +48,13 @@ class GatewaySettings(BaseSettings):
     ready_timeout_s: float = Field(2.0, gt=0, description="Longest wait for one part's readiness, seconds.")
     turn_deadline_s: float = Field(120.0, gt=0, description="Longest a turn may take, seconds.")
     tool_deadline_s: float = Field(60.0, gt=0, description="Longest a single skill call may take, seconds.")
+    turn_mode: Literal["fly", "all_tools"] = Field(
+        "fly", description="What a chat that names no mode does: see ChatRequest.mode."
+    )
+    all_tools_max: int = Field(8, ge=1, description="Most skill calls that mode all_tools makes before the planner.")
+    all_tools_chars_max: int = Field(
+        4_000, ge=1, description="Most of their results that the planner sees, characters."
+    )
     turn_steps_max: int = Field(4, ge=1, description="Most planner calls in one turn.")
     turn_calls_max: int = Field(8, ge=1, description="Most skill calls in one turn.")
     turn_parallel_max: int = Field(4, ge=1, description="Most skill calls of one turn that run at the same time.")

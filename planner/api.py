@@ -53,6 +53,13 @@ class PlannerDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannerCalls:
+    """Skills that the planner has just named in a plan that it is still writing."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PlannerDone:
     """The whole output, parsed, with token counts. `cut` says that `max_tokens` ended it."""
 
@@ -60,6 +67,9 @@ class PlannerDone:
     prompt_tokens: int
     completion_tokens: int
     cut: bool = False
+
+
+PlannerEvent = PlannerDelta | PlannerCalls | PlannerDone
 
 
 class Planner(Protocol):
@@ -70,8 +80,8 @@ class Planner(Protocol):
         """The name that `/v1/models` and chat completions report."""
         ...
 
-    def plan(self, request: PlanRequest, context: CallContext) -> AsyncGenerator[PlannerDelta | PlannerDone, None]:
-        """Stream answer text as it is decoded and end with one `PlannerDone`.
+    def plan(self, request: PlanRequest, context: CallContext) -> AsyncGenerator[PlannerEvent, None]:
+        """Stream answer text, and names of skills, as they are decoded, and end with one `PlannerDone`.
 
         Raises:
             UnparsableOutput: what the model wrote is not in its dialect.

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from planner.api import PlannerDelta, PlannerDone, PlannerUnavailable, PlanRequest, PromptTooLong
+from planner.api import (
+    PlannerCalls,
+    PlannerDelta,
+    PlannerDone,
+    PlannerEvent,
+    PlannerUnavailable,
+    PlanRequest,
+    PromptTooLong,
+)
 from planner.conversation import Conversation, UserTurn, last_exchanges, with_instructions
-from planner.dialects.base import Dialect
+from planner.dialects.base import Dialect, called_names
 from planner.format import PlannerOutput, UnparsableOutput, valid_unicode
 from planner.wire import EngineChunk, EngineRequest
 from services.core.context import CallContext
@@ -45,9 +53,7 @@ class PlannerClient:
     async def ready(self) -> bool:
         return await self._engine.ready()
 
-    async def plan(
-        self, request: PlanRequest, context: CallContext
-    ) -> AsyncGenerator[PlannerDelta | PlannerDone, None]:
+    async def plan(self, request: PlanRequest, context: CallContext) -> AsyncGenerator[PlannerEvent, None]:
         """See `planner.api.Planner.plan`. A conversation that is too long loses its oldest turns first."""
         conversation = request.conversation
         while True:
@@ -63,7 +69,7 @@ class PlannerClient:
 
     async def _attempt(
         self, request: PlanRequest, conversation: Conversation, context: CallContext
-    ) -> AsyncGenerator[PlannerDelta | PlannerDone, None]:
+    ) -> AsyncGenerator[PlannerEvent, None]:
         engine_request = EngineRequest(
             messages=self._dialect.messages(with_instructions(conversation, request.instructions), request.tools),
             schema=self._dialect.schema(request.tools if request.may_act else ()),
@@ -72,7 +78,7 @@ class PlannerClient:
             seed=request.seed,
             request_id=context.request_id,
         )
-        text, shown = "", 0
+        text, shown, named = "", 0, 0
         async for chunk in self._engine.generate(engine_request, context):
             if chunk.error is not None:
                 raise _as_exception(chunk)
@@ -84,6 +90,10 @@ class PlannerClient:
                 yield PlannerDone(output, chunk.prompt_tokens, chunk.completion_tokens, cut)
                 return
             text += valid_unicode(chunk.text)
+            names = called_names(text)
+            if len(names) > named:
+                yield PlannerCalls(tuple(names[named:]))
+                named = len(names)
             value = valid_unicode(self._dialect.partial_value(text))
             if len(value) > shown:
                 yield PlannerDelta(value[shown:])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway.api.chat_models import ChatRequest, Message
 from gateway.api.pictures import picture
+from gateway.api.visual_prompts import marks_of, symbols_of
 from gateway.errors import InvalidRequest
 from gateway.orchestrator.events import TurnRequest
 from gateway.parts import GatewayParts
@@ -57,10 +58,16 @@ async def turn_input(body: ChatRequest, parts: GatewayParts, owner: str) -> Turn
         recent = session.images[-parts.settings.images_per_message_max :]
         await _renew([*recent, *session.symbols.values()], parts.images, owner)
     assert isinstance(question, UserTurn)
+    last_message, where = messages[-1], f"messages.{len(messages) - 1}.content"
+    visual = [(f"{where}.{index}", part) for index, part in last_message.visual_parts]
     return TurnInput(
         TurnRequest(
             text=question.text,
             images=question.images,
+            image_names=_names(last_message, question.images),
+            marks=marks_of([part for _, part in visual]),
+            symbols=await symbols_of(visual, parts.images, parts.settings, owner=owner),
+            mode=body.mode or parts.settings.turn_mode,
             max_tokens=body.max_completion_tokens or body.max_tokens,
             temperature=body.temperature or 0.0,
             seed=body.seed,
@@ -95,8 +102,8 @@ def _check_messages(messages: Sequence[Message], settings: GatewaySettings) -> N
             raise InvalidRequest(f"{where}: at most {settings.text_chars_max} characters are taken.", param=where)
         if len(message.picture_urls) > settings.images_per_message_max:
             raise InvalidRequest(f"{where}: at most {settings.images_per_message_max} pictures are taken.", param=where)
-        if message.picture_urls and message.role != "user":
-            raise InvalidRequest(f"{where}: only user messages may hold pictures.", param=where)
+        if (message.picture_urls or message.visual_parts) and message.role != "user":
+            raise InvalidRequest(f"{where}: only user messages may hold pictures and marks.", param=where)
     last, where = messages[-1], f"messages.{len(messages) - 1}"
     if last.role != "user":
         raise InvalidRequest(f"{where}: the last message must be the user's.", param=f"{where}.role")
@@ -121,6 +128,12 @@ async def _turns(numbered: Sequence[tuple[int, Message]], images: ImageStore, ow
         handles = dict.fromkeys(info.id for info in infos)
         turns.append(UserTurn(text=message.text, images=tuple(handles)))
     return turns
+
+
+def _names(message: Message, images: Sequence[str]) -> tuple[str | None, ...]:
+    """The client's names of the pictures; none where one picture was sent twice, since they do not pair up then."""
+    names = tuple(message.picture_names)
+    return names if any(names) and len(names) == len(images) else ()
 
 
 def _pictures_of(conversation: Sequence[Turn]) -> list[str]:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from gateway.state.models import StepRecord
+from gateway.api.visual_prompts import VisualPart
+from gateway.state.models import Mode, StepRecord
 
 
 def _utf8(text: str) -> str:
@@ -33,6 +34,9 @@ class ImageUrl(BaseModel):
 
     url: str
     detail: str | None = Field(None, description="Accepted and not used.")
+    name: Utf8 | None = Field(
+        None, min_length=1, max_length=64, description="Your name for it, by which later questions may call it."
+    )
 
 
 class ImagePart(BaseModel):
@@ -42,7 +46,7 @@ class ImagePart(BaseModel):
     image_url: ImageUrl
 
 
-Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+Part = Annotated[TextPart | ImagePart | VisualPart, Field(discriminator="type")]
 
 
 def _as_parts(content: Any) -> Any:
@@ -65,6 +69,16 @@ class Message(BaseModel):
         return "\n".join(part.text for part in self.content if isinstance(part, TextPart))
 
     @property
+    def visual_parts(self) -> list[tuple[int, VisualPart]]:
+        """Points, boxes, masks and reference pictures with their position among the parts."""
+        return [(index, part) for index, part in enumerate(self.content) if not isinstance(part, TextPart | ImagePart)]
+
+    @property
+    def picture_names(self) -> list[str | None]:
+        """The client's names of the pictures, in their order."""
+        return [part.image_url.name for part in self.content if isinstance(part, ImagePart)]
+
+    @property
     def picture_urls(self) -> list[tuple[int, str]]:
         """Position among the parts and reference of every picture."""
         return [(index, part.image_url.url) for index, part in enumerate(self.content) if isinstance(part, ImagePart)]
@@ -75,7 +89,7 @@ class StreamOptions(BaseModel):
 
 
 class ChatRequest(BaseModel):
-    """OpenAI's request plus `session_id` and `debug`.
+    """OpenAI's request plus `session_id`, `mode` and `debug`.
 
     Fields of OpenAI's that are not listed are accepted and not used (`user`, `top_p`, ...); those
     that would change what the answer means (`n`, `tools`, `response_format`, `stop`, ...) are refused.
@@ -99,6 +113,10 @@ class ChatRequest(BaseModel):
     response_format: Any = Field(None, description='Only {"type": "text"}.')
     logprobs: bool | None = Field(None, description="Not supported.")
     session_id: Utf8 | None = Field(None, description="Continue this conversation: only the last message is taken.")
+    mode: Mode | None = Field(
+        None,
+        description="fly: the planner calls what it wants; all_tools: all tools that understand pictures run first.",
+    )
     debug: bool = Field(False, description="Return the steps too: thoughts, actions, results, timings.")
 
 

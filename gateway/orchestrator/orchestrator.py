@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 import structlog
 
-from gateway.orchestrator.calls import SkillRunner
+from gateway.orchestrator.all_tools import already_run, understanding
+from gateway.orchestrator.calls import CallResult, SkillRunner
 from gateway.orchestrator.events import (
     AnswerDelta,
     SkillFinished,
@@ -24,12 +25,22 @@ from gateway.orchestrator.turn import TurnState
 from gateway.ports import CallContext, ImageStore, Planner, SkillClient
 from gateway.settings import GatewaySettings
 from gateway.state.models import Session
-from planner.api import PlannerDelta, PlannerDone, PlannerUnavailable, PlanRequest, PromptTooLong
-from planner.format import UnparsableOutput
+from planner.api import (
+    PlannerCalls,
+    PlannerDelta,
+    PlannerDone,
+    PlannerEvent,
+    PlannerUnavailable,
+    PlanRequest,
+    PromptTooLong,
+)
+from planner.format import Action, UnparsableOutput
+from services.core.errors import UnknownSkill
+from services.core.spec import Symbol
 
 
 class Orchestrator:
-    """Runs turns; holds no state of its own.
+    """Runs turns; holds no state of theirs.
 
     Args:
         planner: decides.
@@ -44,6 +55,7 @@ class Orchestrator:
         self._runner = SkillRunner(skills, images, settings)
         self._settings = settings
         self._log = structlog.get_logger()
+        self._warming: set[asyncio.Task[None]] = set()
 
     async def run(
         self, request: TurnRequest, session: Session, context: CallContext
@@ -57,6 +69,11 @@ class Orchestrator:
             PlannerUnavailable, PromptTooLong, ImageNotFound: no answer can be had.
         """
         turn = TurnState(request, session, context, self._settings)
+        if request.mode == "all_tools" and not already_run(session, turn.symbols.get(Symbol.IMAGE)):
+            actions: Sequence[Action] = understanding(self._skills.specs(), turn.known, self._settings.all_tools_max)
+            async with aclosing(self._ran(actions, turn, context, turn.found_before)) as found:
+                async for happened in found:
+                    yield happened
         while not turn.over:
             started = time.perf_counter()
             plan = PlanRequest(
@@ -74,6 +91,8 @@ class Orchestrator:
                         if isinstance(event, PlannerDelta):
                             turn.said(event.text)
                             yield AnswerDelta(event.text)
+                        elif isinstance(event, PlannerCalls):
+                            self._warm(event.names if turn.may_act else ())
                         else:
                             self._log_step(context, event, started)
                             turn.planned(event, _ms_since(started))
@@ -89,14 +108,9 @@ class Orchestrator:
             if not actions:
                 continue
             yield StepPlanned(turn.last_output)
-            calls = checked(actions, turn.known, self._skills)
-            for call in calls:
-                yield SkillStarted(call.name, call.params)
-            started = time.perf_counter()
-            results = await self._runner.run(calls, context)
-            turn.observed(results, _ms_since(started))
-            for result in results:
-                yield SkillFinished(result.skill, result.elapsed_ms, result.result, result.error, result.cached)
+            async with aclosing(self._ran(actions, turn, context, turn.observed)) as ran:
+                async for happened in ran:
+                    yield happened
         rest = turn.close()
         if rest:
             yield AnswerDelta(rest)
@@ -104,7 +118,34 @@ class Orchestrator:
             turn.answer, turn.updated_session(), turn.steps, turn.usage, turn.finish_reason, turn.produced
         )
 
-    async def _said(self, plan: PlanRequest, context: CallContext) -> AsyncGenerator[PlannerDelta | PlannerDone, None]:
+    async def _ran(
+        self,
+        actions: Sequence[Action],
+        turn: TurnState,
+        context: CallContext,
+        keep: Callable[[Sequence[CallResult], float], None],
+    ) -> AsyncGenerator[TurnEvent, None]:
+        """Check and run actions, tell what happens, and give the results to `keep`."""
+        calls = checked(actions, turn.known, self._skills)
+        for call in calls:
+            yield SkillStarted(call.name, call.params)
+        started = time.perf_counter()
+        results = await self._runner.run(calls, context)
+        keep(results, _ms_since(started))
+        for result in results:
+            yield SkillFinished(result.skill, result.elapsed_ms, result.result, result.error, result.cached)
+
+    def _warm(self, names: Sequence[str]) -> None:
+        """Have skills loaded that the planner has named, while it writes on."""
+        for name in names:
+            try:
+                task = asyncio.create_task(self._skills.warm(self._skills.resolve(name).name))
+            except UnknownSkill:
+                continue
+            self._warming.add(task)
+            task.add_done_callback(self._warming.discard)
+
+    async def _said(self, plan: PlanRequest, context: CallContext) -> AsyncGenerator[PlannerEvent, None]:
         """The planner's events; the last one is its whole output, and none comes after the turn's deadline.
 
         Raises:

@@ -9,6 +9,7 @@ from gateway.orchestrator.calls import CallResult
 from gateway.orchestrator.events import TurnRequest, Usage
 from gateway.orchestrator.gallery import Gallery
 from gateway.orchestrator.known import Known, earlier_results
+from gateway.orchestrator.question import question_text, with_findings
 from gateway.orchestrator.repair import UNPARSABLE, Repairs, results_in_words, shortfalls, told_to_rewrite
 from gateway.ports import CallContext
 from gateway.settings import GatewaySettings
@@ -45,7 +46,8 @@ class TurnState:
         # In the order of last use: a picture that is sent again is the newest one.
         self._images = [*(ref for ref in session.images if ref not in request.images), *request.images]
         # What was found in one picture is not about another.
-        self._symbols = {} if request.images else dict(session.symbols)
+        self._symbols = ({} if request.images else session.symbols) | dict(request.symbols)
+        self._marks = request.marks if request.images or request.marks.given() else session.marks
         self._gallery = Gallery.of(session).with_pictures(request.images, request.image_names)
         self._earlier = earlier_results(session)
         self.produced: list[str] = []
@@ -56,7 +58,8 @@ class TurnState:
         self._unrun: Sequence[Action] = ()
         self._results: list[CallResult] = []
         history = last_exchanges(session.conversation, settings.history_turns_max)
-        self._conversation: Conversation = (*history, UserTurn(text=request.text, images=request.images))
+        asked = UserTurn(text=question_text(request, self._gallery), images=request.images)
+        self._conversation: Conversation = (*history, asked)
         self._new = len(self._conversation) - 1
         self.max_tokens = min(request.max_tokens or settings.answer_tokens_max, settings.answer_tokens_max)
         self.steps: list[StepRecord] = []
@@ -82,7 +85,7 @@ class TurnState:
     def known(self) -> Known:
         """What the next plan may refer to."""
         ours = {result.skill: result.result for result in self._results if result.result is not None}
-        return Known(self.symbols, self._earlier | ours, self._gallery, self._session.marks)
+        return Known(self.symbols, self._earlier | ours, self._gallery, self._marks)
 
     @property
     def may_act(self) -> bool:
@@ -93,6 +96,21 @@ class TurnState:
     @property
     def has_results(self) -> bool:
         return bool(self._results)
+
+    def found_before(self, results: Sequence[CallResult], elapsed_ms: float) -> None:
+        """What skills found in the picture before the planner was asked; those that could not are left out."""
+        good = [result for result in results if result.error is None]
+        self._results += good
+        for result in good:
+            self._keep(result)
+        records = [result.record() for result in results]
+        step = StepRecord(kind="all_tools", thoughts="", actions=[], value="", results=records, planner_ms=0.0)
+        self.steps.append(step.model_copy(update={"skills_ms": elapsed_ms}))
+        asked = self._conversation[-1]
+        assert isinstance(asked, UserTurn)
+        told = [self._named(result.observation) for result in good]
+        text = with_findings(asked.text, told, self._settings.all_tools_chars_max)
+        self._conversation = (*self._conversation[:-1], asked.model_copy(update={"text": text}))
 
     def said(self, text: str) -> None:
         self.answer += text
@@ -203,6 +221,7 @@ class TurnState:
                 "images": self._images,
                 "pictures": list(self._gallery.pictures),
                 "symbols": self._symbols,
+                "marks": self._marks,
                 "turns": [*self._session.turns, record],
             }
         )

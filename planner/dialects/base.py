@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -41,6 +42,14 @@ class Dialect(Protocol):
     def partial_value(self, text: str) -> str:
         """As much of the answer as an unfinished `text` holds; '' while it may still be a tool call."""
         ...
+
+
+_NAMED = re.compile(r"""["']API_name["']\s*:\s*["']([^"'\\]{1,64})["']""")
+
+
+def called_names(text: str) -> list[str]:
+    """The skills that unfinished text has named so far; all dialects write a call under the same key."""
+    return _NAMED.findall(text)
 
 
 def chat_messages(
