@@ -16,7 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
+from services.core.images import decode
 from tests.conftest import free_port
+from tests.gateway_fakes import picture
 
 ROOT = Path(__file__).parents[2]
 PROFILE = """
@@ -25,7 +27,14 @@ applications:
     skills:
       echo: {class: "tests.skill_examples:Echo"}
       slow: {class: "tests.integration.troubled_skill:Slow", max_batch_size: 4}
+      echo+sketcher: {class: "tests.skill_examples:Doubler"}
     num_cpus: 0
+  - name: pictures
+    skills:
+      sketcher: {class: "tests.skill_examples:Sketcher", load: first_call}
+      threads: {class: "tests.integration.troubled_skill:Threads"}
+    num_cpus: 0
+    intra_op_threads: 3
   - name: trouble
     skills: {trouble: {class: "tests.integration.troubled_skill:Trouble", max_batch_size: 1}}
     num_cpus: 0
@@ -95,6 +104,30 @@ async def test_calls_at_the_same_time_get_each_their_own_answer(client: httpx.As
     calls = (client.post("/v1/tools/echo", json={"arguments": {"text": str(i)}}) for i in range(40))
     answers = [answer.json() for answer in await asyncio.gather(*calls)]
     assert [answer["result"]["text"] for answer in answers] == [str(i) for i in range(40)]
+
+
+async def test_a_composite_runs_its_parts_here_and_in_another_application(client: httpx.AsyncClient) -> None:
+    uploaded = await client.post("/v1/images", files={"file": picture(size=(30, 20))})
+    body = {"image": uploaded.json()["id"], "arguments": {"text": "hello"}}
+    answer = await client.post("/v1/tools/echo+sketcher", json=body)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["result"]["text"] == "hello hello"
+    assert answer.json()["checkpoint"] == "no-weights + built-in"
+    made = await client.get(f"/v1/images/{answer.json()['result']['turned']}")
+    assert decode(made.content).size == (30, 20)
+
+
+async def test_a_wrong_call_of_a_composites_part_is_told_as_such(client: httpx.AsyncClient) -> None:
+    uploaded = await client.post("/v1/images", files={"file": picture(size=(30, 20))})
+    body = {"image": uploaded.json()["id"], "arguments": {"text": "refuse"}}
+    answer = await client.post("/v1/tools/echo+sketcher", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["param"] == "text"
+
+
+async def test_torch_uses_the_threads_that_the_profile_gives_it(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/tools/threads", json={"arguments": {}})
+    assert answer.json()["result"] == {"threads": 3}
 
 
 async def test_a_replica_that_dies_is_replaced_and_its_neighbours_go_on(client: httpx.AsyncClient) -> None:

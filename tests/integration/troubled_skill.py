@@ -43,6 +43,26 @@ class Trouble(Skill[TroubleArgs, TroubleResult]):
         return [TroubleResult(pid=os.getpid()) for _ in batch]
 
 
+class ThreadsResult(SkillResult):
+    """How many threads torch uses for an operation."""
+
+    threads: int
+
+
+class Threads(Skill[SkillArgs, ThreadsResult]):
+    """Tells how many threads torch uses."""
+
+    name = "threads"
+    consumes = frozenset()
+    Args = SkillArgs
+    Result = ThreadsResult
+
+    def predict(self, batch: Sequence[SkillCall[SkillArgs]]) -> Sequence[ThreadsResult | SkillError]:
+        import torch
+
+        return [ThreadsResult(threads=torch.get_num_threads()) for _ in batch]
+
+
 class Slow(Skill[SkillArgs, TroubleResult]):
     """Takes a fifth of a second for a batch of any size."""
 
