@@ -12,8 +12,8 @@ CELL = 4
 """Pixels of a side that one latent cell covers."""
 TEXT_WIDTH = 128
 UNET_WIDTHS = (64, 128, 192)
-# Groups of normalisation are few: with less than 8 channels a group, PyTorch's backward pass on a CPU is up to ten times
-# slower than with more.
+# Groups of normalisation are few: with less than 8 channels a group, PyTorch's backward pass on a CPU is up to ten
+# times slower than with more.
 VAE_GROUPS, UNET_GROUPS = 4, 8
 
 
@@ -100,6 +100,7 @@ def scheduler() -> Any:
         timestep_spacing="trailing",
         clip_sample=False,
         set_alpha_to_one=True,
+        steps_offset=1,  # trailing timesteps have no offset, but the pipelines insist on it
     )
 
 

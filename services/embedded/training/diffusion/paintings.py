@@ -15,10 +15,12 @@ from services.embedded.world.scene import Scene, SceneObject, sample_colour, sam
 
 STYLE: Final = "fluent3d"
 _COUNT_WEIGHTS: Final = (0.55, 0.3, 0.15)
-_SIZES: Final = ((0.46, 0.6), (0.34, 0.44), (0.26, 0.34))
-"""Least and largest size of each object by the number of objects."""
-_SPREAD: Final = 0.04
-"""How far objects stand from their places, in shares of the picture's side."""
+_SIZES: Final = ((0.46, 0.6), (0.34, 0.44), (0.24, 0.31))
+_DISTANCES: Final = (0.0, 0.46, 0.31)
+"""Least and largest size of each object, and how far apart places are, by the number of objects; shares of the side."""
+_HEIGHT: Final = 0.58
+_SPREAD: Final = 0.03
+"""How far objects stand from their places."""
 _BACKGROUND_SEEDS: Final = 64
 _FITTING_SHARE: Final = 0.3
 """How often a concept is one that the world puts on the background: a prompt may put anything anywhere."""
@@ -40,8 +42,8 @@ def sample_painting(rng: np.random.Generator) -> Scene:
             concept=name,
             style=STYLE,
             colour=sample_colour(rng, name),
-            x=float((place + 0.5) / count + rng.uniform(-_SPREAD, _SPREAD)),
-            y=float(0.58 + rng.uniform(-_SPREAD, _SPREAD)),
+            x=0.5 + (place - (count - 1) / 2) * _DISTANCES[count - 1] + float(rng.uniform(-_SPREAD, _SPREAD)),
+            y=_HEIGHT + float(rng.uniform(-_SPREAD, _SPREAD)),
             size=float(rng.uniform(least, largest)),
         )
         for place, name in enumerate(names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from services.embedded.training.byte_pairs import byte_pair_merges
@@ -29,10 +30,15 @@ def clip_tokenizer() -> Any:
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
     letters = sorted(bytes_to_unicode().values())
-    merges = merges_of(world_words())
+    merges = _world_merges()
     tokens = [*letters, *(letter + _WORD_END for letter in letters), *("".join(pair) for pair in merges), _START, _END]
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=LONGEST)
+
+
+@cache
+def _world_merges() -> list[tuple[str, str]]:
+    return merges_of(world_words())
 
 
 def merges_of(words: Sequence[str]) -> list[tuple[str, str]]:
