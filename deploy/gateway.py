@@ -40,7 +40,7 @@ def create_app() -> FastAPI:
         configure_logs("gateway")
         await _connected()
         status = AppStatus()
-        planner = _planner(profile.planner, status)
+        planner = None if settings.planner_url else _planner(profile.planner, status)
         return parts_around(
             settings, lambda images: ServeSkillClient(skills, status, images), planner, configured_weights(profile)
         )

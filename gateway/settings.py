@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -17,6 +17,16 @@ class GatewaySettings(BaseSettings):
     profile: str = Field("embedded", description="Name of a profile in deploy/profiles, or the path of one.")
     redis_connections_max: int = Field(64, ge=1, description="Most connections to Redis of one gateway process.")
     redis_timeout_s: float = Field(5.0, gt=0, description="Longest wait for one answer of Redis, seconds.")
+    planner_url: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="Base URL of an OpenAI-compatible endpoint that plans, with /v1; else the profile's planner.",
+    )
+    planner_model: str = Field("", description="The endpoint's name of the model.")
+    planner_api_key: SecretStr | None = Field(None, description="Sent to the endpoint as a bearer token.")
+    planner_dialect: Literal["openai_tools", "json", "llava_plus_v0"] = Field(
+        "openai_tools", description="How the endpoint's model is asked: native tool calls, or a form of text."
+    )
     body_bytes_max: int = Field(20 * 2**20, ge=1, description="Largest request body, bytes.")
     image_bytes_max: int = Field(15 * 2**20, ge=1, description="Largest encoded picture, bytes.")
     image_pixels_max: int = Field(

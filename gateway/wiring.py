@@ -15,6 +15,9 @@ from gateway.state.answers import RedisAnswerStore
 from gateway.state.images import RedisImageStore
 from gateway.state.results import RedisResultsCache
 from gateway.state.sessions import RedisSessionStore
+from planner.client import PlannerClient
+from planner.dialects import dialect
+from planner.openai_engine import OpenAIEngine
 
 
 def redis_client(settings: GatewaySettings) -> Redis:
@@ -33,15 +36,29 @@ def redis_client(settings: GatewaySettings) -> Redis:
 def parts_around(
     settings: GatewaySettings,
     skills_with: Callable[[ImageStore], SkillClient],
-    planner: Planner,
+    planner: Planner | None,
     weights: Mapping[str, Weights] | None = None,
 ) -> GatewayParts:
     """The parts with state in Redis, around the given planner and the skills that `skills_with` a store makes.
 
-    Results of the skills in `weights` are cached.
+    Results of the skills in `weights` are cached. A planner that the settings name goes before the given one.
+
+    Raises:
+        ValueError: there is no planner at all.
     """
     redis = redis_client(settings)
     images = RedisImageStore(redis, settings)
+    engine = _endpoint(settings, redis)
+    if engine is not None:
+        planner = PlannerClient(engine, dialect(settings.planner_dialect), settings.planner_model or "external")
+    if planner is None:
+        raise ValueError("parts_around needs a planner, or one that settings.planner_url names.")
+
+    async def close() -> None:
+        if engine is not None:
+            await engine.close()
+        await redis.aclose()
+
     skills = CachedSkills(skills_with(images), RedisResultsCache(redis, settings), images, weights or {})
     return GatewayParts(
         planner=planner,
@@ -51,5 +68,12 @@ def parts_around(
         answers=RedisAnswerStore(redis, settings),
         orchestrator=Orchestrator(planner, skills, images, settings),
         settings=settings,
-        close=redis.aclose,
+        close=close,
     )
+
+
+def _endpoint(settings: GatewaySettings, redis: Redis) -> OpenAIEngine | None:
+    if settings.planner_url is None:
+        return None
+    key = settings.planner_api_key.get_secret_value() if settings.planner_api_key else None
+    return OpenAIEngine(settings.planner_url, settings.planner_model, redis, key)

@@ -77,6 +77,8 @@ class PlannerClient:
             temperature=request.temperature,
             seed=request.seed,
             request_id=context.request_id,
+            tools=self._dialect.tools(request.tools),
+            may_act=request.may_act,
         )
         text, shown, named = "", 0, 0
         async for chunk in self._engine.generate(engine_request, context):

@@ -13,6 +13,7 @@ class EngineRequest:
     Attributes:
         schema: JSON schema that the reply must fit, or None.
         temperature: 0 is greedy.
+        tools: for engines with native tool calls: OpenAI's functions; may_act: whether they may be called.
     """
 
     messages: list[dict[str, Any]]
@@ -21,6 +22,8 @@ class EngineRequest:
     temperature: float
     seed: int | None
     request_id: str
+    tools: list[dict[str, Any]] | None = None
+    may_act: bool = True
 
     def to_wire(self) -> dict[str, Any]:
         return asdict(self)

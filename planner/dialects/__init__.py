@@ -5,6 +5,7 @@ from __future__ import annotations
 from planner.dialects.base import Dialect
 from planner.dialects.json_dialect import JsonDialect
 from planner.dialects.llava_plus_v0 import LlavaPlusV0Dialect
+from planner.dialects.openai_tools import OpenAIToolsDialect
 
 
 def dialect(name: str) -> Dialect:
@@ -13,7 +14,11 @@ def dialect(name: str) -> Dialect:
     Raises:
         ValueError: there is none; the message lists those that are.
     """
-    known: dict[str, type[Dialect]] = {"json": JsonDialect, "llava_plus_v0": LlavaPlusV0Dialect}
+    known: dict[str, type[Dialect]] = {
+        "json": JsonDialect,
+        "llava_plus_v0": LlavaPlusV0Dialect,
+        "openai_tools": OpenAIToolsDialect,
+    }
     if name not in known:
         raise ValueError(f"No dialect is called {name!r}. Known: {', '.join(sorted(known))}.")
     return known[name]()

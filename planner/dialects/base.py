@@ -27,6 +27,10 @@ class Dialect(Protocol):
         """JSON schema that constrains decoding, or None when the form is not JSON."""
         ...
 
+    def tools(self, tools: Sequence[SkillSpec]) -> list[dict[str, Any]] | None:
+        """The skills as native tools, or None where the model reads of them in the messages."""
+        ...
+
     def render(self, output: PlannerOutput) -> str:
         """The text a model writes for `output`."""
         ...

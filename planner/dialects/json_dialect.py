@@ -40,6 +40,9 @@ class JsonDialect:
         }
         return schema | ({"$defs": definitions} if definitions else {})
 
+    def tools(self, tools: Sequence[SkillSpec]) -> list[dict[str, Any]] | None:
+        return None
+
     def render(self, output: PlannerOutput) -> str:
         return compact_json(output.model_dump(mode="json"))
 

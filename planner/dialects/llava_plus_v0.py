@@ -40,6 +40,9 @@ class LlavaPlusV0Dialect:
         """None: the form is not JSON."""
         return None
 
+    def tools(self, tools: Sequence[SkillSpec]) -> list[dict[str, Any]] | None:
+        return None
+
     def render(self, output: PlannerOutput) -> str:
         actions = json.dumps([action.model_dump(mode="json") for action in output.actions])
         return f"{THOUGHTS} {output.thoughts}\n{ACTIONS} {actions}\n{VALUE} {output.value}\n"
