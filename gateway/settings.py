@@ -41,7 +41,7 @@ class GatewaySettings(BaseSettings):
     text_chars_max: int = Field(8_000, ge=1, description="Longest message, characters.")
     session_ttl_s: int = Field(24 * 3600, ge=1, description="How long an unused session is kept, seconds.")
     session_wait_s: float = Field(
-        30.0, ge=0, description="How long a message waits for another one of its session, seconds."
+        30.0, gt=0, description="How long a message waits for another one of its session, seconds."
     )
     sessions_listed_max: int = Field(100, ge=1, description="Most sessions in one answer of GET /v1/sessions.")
     lock_ttl_s: float = Field(15.0, gt=0, description="How long a lock outlives a gateway that dies, seconds.")
@@ -69,7 +69,7 @@ class GatewaySettings(BaseSettings):
     turn_calls_max: int = Field(8, ge=1, description="Most skill calls in one turn.")
     turn_parallel_max: int = Field(4, ge=1, description="Most skill calls of one turn that run at the same time.")
     turn_answer_reserve_s: float = Field(
-        10.0, ge=0, description="What skill calls leave of a turn's time for the answer (a quarter at most), seconds."
+        10.0, gt=0, description="What skill calls leave of a turn's time for the answer (a quarter at most), seconds."
     )
     answer_tokens_max: int = Field(512, ge=1, description="Longest planner reply, tokens.")
     history_turns_max: int = Field(8, ge=1, description="How many earlier turns the planner sees.")
