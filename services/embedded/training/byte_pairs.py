@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -16,11 +16,22 @@ def byte_pair_merges(words: Sequence[Sequence[str]]) -> list[tuple[str, str]]:
         words: each as its pieces, single characters at first.
     """
     pieces = [list(word) for word in words]
+    counts = Counter(pair for word in pieces for pair in pairwise(word))
+    places: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for index, word in enumerate(pieces):
+        for pair in pairwise(word):
+            places[pair].add(index)
     merges: list[tuple[str, str]] = []
-    while pairs := Counter(pair for word in pieces for pair in pairwise(word)):
-        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+    while counts:
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
         merges.append(best)
-        pieces = [_merged(word, best) for word in pieces]
+        for index in places.pop(best):
+            counts.subtract(pairwise(pieces[index]))
+            pieces[index] = _merged(pieces[index], best)
+            for pair in pairwise(pieces[index]):
+                counts[pair] += 1
+                places[pair].add(index)
+        counts = +counts  # without pairs that are gone
     return merges
 
 

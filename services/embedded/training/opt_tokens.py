@@ -29,7 +29,7 @@ def opt_tokenizer() -> Any:
     from transformers import PreTrainedTokenizerFast
 
     # A word on a sign may follow a quotation mark, all others follow a space.
-    words = [f"{_SPACE}{word}" for word in _words()] + sorted({word.lower() for word in WORDS})
+    words = [f"{_SPACE}{word}" for word in ('"', *_words())] + sorted({word.lower() for word in WORDS})
     merges = byte_pair_merges(words)
     tokens = [PAD, END, IMAGE, *sorted(pre_tokenizers.ByteLevel.alphabet()), *("".join(pair) for pair in merges)]
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
