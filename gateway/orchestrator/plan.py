@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
+from gateway.orchestrator.arguments import validate, with_marks
 from gateway.orchestrator.known import Known
+from gateway.orchestrator.planned import FromAction, PlannedCall, Source
 from gateway.orchestrator.references import USER, Reference, reference, references_in
-from gateway.orchestrator.shapes import Fit, Shape, field_named, fit, shape_of
+from gateway.orchestrator.shapes import Shape, field_named, fit, shape_of
 from gateway.ports import SkillClient
 from gateway.state.models import Marks
 from planner.format import Action
@@ -34,50 +33,6 @@ KIND_OF = {
 }
 """What kind of produced symbol may stand where one is consumed."""
 _KIND_WORDS = {Symbol.IMAGE: "a picture", Symbol.MASK: "a mask", Symbol.IMAGE_SEG: "a segmentation map"}
-MARKED = frozenset({"boxes", "points", "point", "point_labels"})
-"""Arguments that a person's marks fill where an action names none of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class FromAction:
-    """What another action of the plan produces as a symbol."""
-
-    index: int
-    symbol: Symbol
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a reference leads: an action of this plan, or a result that there is already."""
-
-    spec: SkillSpec | None
-    index: int | None = None
-    result: Mapping[str, Any] | None = None
-
-
-@dataclass(slots=True)
-class PlannedCall:
-    """One action, checked.
-
-    Attributes:
-        args: as written, references included.
-        fits: how the value of a reference is brought into form, by argument.
-        inputs: pictures by symbol: a handle, a reference, or what an earlier action produces.
-        sources: where the references lead.
-        needs: indices of the actions that must have ended before.
-        error: why it must not run.
-    """
-
-    index: int
-    name: str
-    params: dict[str, Any]
-    spec: SkillSpec | None = None
-    args: dict[str, Any] = field(default_factory=dict)
-    fits: dict[str, Fit] = field(default_factory=dict)
-    inputs: dict[Symbol, str | Reference | FromAction] = field(default_factory=dict)
-    sources: dict[Reference, Source] = field(default_factory=dict)
-    needs: set[int] = field(default_factory=set)
-    error: SkillError | None = None
 
 
 def checked(actions: Sequence[Action], known: Known, skills: SkillClient) -> list[PlannedCall]:
@@ -111,7 +66,7 @@ class _Check:
 
     def arguments(self, call: PlannedCall) -> None:
         """Split what is meant for symbols from the arguments; check both, as far as they are known."""
-        spec = _spec(call)
+        spec = call.known_spec
         for name, value in call.params.items():
             symbol = _symbol(spec, name)
             if symbol is not None:
@@ -120,11 +75,11 @@ class _Check:
                     call.inputs[symbol] = chosen
             else:
                 call.args[name] = value
-        _with_marks(call, self.known.marks)
+        with_marks(call, self.known.marks)
         for found in [found for value in call.args.values() for found in references_in(value)]:
             self._follow(call, found)
         self._types(call)
-        _validate(call)
+        validate(call)
 
     def circles(self) -> None:
         """Actions that wait for each other fail together."""
@@ -141,7 +96,7 @@ class _Check:
 
     def pictures(self, call: PlannedCall) -> None:
         """What an action does not say is filled as if the actions were run one after the other."""
-        spec = _spec(call)
+        spec = call.known_spec
         for symbol in sorted(spec.consumes):
             if symbol in call.inputs:
                 continue
@@ -243,7 +198,7 @@ class _Check:
 
     def _types(self, call: PlannedCall) -> None:
         """Arguments that are references as a whole have the type that is wanted; parts are checked when they run."""
-        spec = _spec(call)
+        spec = call.known_spec
         wanted = shape_of(spec.args_model, "validation")
         for name, value in call.args.items():
             found = reference(value)
@@ -274,40 +229,6 @@ def resolved(name: str, skills: SkillClient) -> SkillSpec:
         offered = ", ".join(spec.name for spec in skills.specs()) or "none"
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
         raise UnknownSkill(f"No tool is called {name!r}.{hint} Known tools: {offered}.") from None
-
-
-def _validate(call: PlannedCall) -> None:
-    """What is known of the arguments now is valid; those with references are checked again when they run."""
-    spec = _spec(call)
-    later = {name for name, value in call.args.items() if any(references_in(value))}
-    later |= {known for name in later if (known := field_named(spec.args_model, name))}
-    unknown = [name for name in call.args if field_named(spec.args_model, name) is None]
-    if unknown:
-        fields = ", ".join(spec.args_model.model_fields) or "none"
-        raise BadArguments(f"{spec.name} has no argument {unknown[0][:60]!r}; it takes: {fields}.", argument=unknown[0])
-    try:
-        spec.args_model.model_validate({name: value for name, value in call.args.items() if name not in later})
-    except ValidationError as error:
-        for one in error.errors(include_url=False, include_context=False, include_input=False):
-            if one["loc"] and one["loc"][0] not in later:
-                argument = ".".join(str(part) for part in one["loc"])
-                raise BadArguments(f"{spec.name}: argument {argument}: {one['msg']}.", argument=argument) from None
-        if not later:
-            raise BadArguments.from_validation(spec.name, error) from None
-
-
-def _with_marks(call: PlannedCall, marks: Marks) -> None:
-    """What a person marked fills the arguments that are meant for it, where an action names none of them."""
-    fields, given = _spec(call).args_model.model_fields, marks.given()
-    if any(field_named(_spec(call).args_model, name) in MARKED for name in call.args):
-        return
-    if "boxes" in given and "boxes" in fields:
-        call.args["boxes"] = f"${USER}.boxes"
-    elif "points" in given:
-        for name in MARKED & fields.keys() - {"boxes"}:
-            mark = "points" if name == "point" else name
-            if mark in given:
-                call.args[name] = f"${USER}.{mark}"
 
 
 def _symbol(spec: SkillSpec, name: str) -> Symbol | None:
@@ -346,8 +267,3 @@ def _shape(source: Source, found: Reference) -> Shape:
 
 def _label(source: Source) -> str:
     return source.spec.name if source.spec else "the person's message"
-
-
-def _spec(call: PlannedCall) -> SkillSpec:
-    assert call.spec is not None, "names are resolved first"
-    return call.spec
