@@ -38,6 +38,7 @@ def publish(
         return f"the published {name} has {metric} {standing:.4f}, this run {figures[metric]:.4f}"
     for file in folder.rglob("*.safetensors"):
         to_half(file)
+        file.chmod(0o644)  # safetensors writes files that nobody else may read
         if file.stat().st_size > FILE_BYTES_MAX:
             raise ValueError(
                 f"{file.name} has {file.stat().st_size} bytes, more than {FILE_BYTES_MAX}: shrink the model."
