@@ -95,7 +95,8 @@ def _planner(config: PlannerConfig | None, status: AppStatus) -> Planner:
     if config is None:
         return NoPlanner()
     engine = ServeEngine(PLANNER_APPLICATION, status)
-    return PlannerClient(engine, dialect(config.dialect), config.served_name)
+    skills = frozenset(config.skills) if config.skills is not None else None
+    return PlannerClient(engine, dialect(config.dialect), config.served_name, skills)
 
 
 async def _connected() -> None:

@@ -77,6 +77,9 @@ class PlannerConfig(Replicas):
 
     served_name: str = Field("llava-plus", description="The model's name in the API.")
     dialect: Literal["json", "llava_plus_v0"] = "json"
+    skills: tuple[str, ...] | None = Field(
+        None, description="The skills that the planner is told of; all of the profile's when absent."
+    )
     engine: EngineConfig = Field(description="vLLM's settings; its model `embedded` is built at the first start.")
 
     @property
@@ -130,6 +133,9 @@ class Profile(_Section):
                 if skill in seen:
                     raise ValueError(f"skill {skill!r} is in two applications: {seen[skill]} and {application.name}")
                 seen[skill] = application.name
+        unknown = [name for name in (self.planner.skills if self.planner else None) or () if name not in seen]
+        if unknown:
+            raise ValueError(f"planner.skills names {unknown[0]!r}, which no application has")
         return self
 
     def application_of(self) -> dict[str, str]:

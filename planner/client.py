@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Protocol
 
 from planner.api import (
@@ -39,12 +40,14 @@ class PlannerClient:
         engine: where text is generated.
         dialect: the form that the engine's model was trained on.
         model: the name to report.
+        skills: names of the skills that the model is told of; None for all that are offered.
     """
 
-    def __init__(self, engine: Engine, dialect: Dialect, model: str) -> None:
+    def __init__(self, engine: Engine, dialect: Dialect, model: str, skills: frozenset[str] | None = None) -> None:
         self._engine = engine
         self._dialect = dialect
         self._model = model
+        self._skills = skills
 
     @property
     def model(self) -> str:
@@ -56,6 +59,9 @@ class PlannerClient:
     async def plan(self, request: PlanRequest, context: CallContext) -> AsyncGenerator[PlannerEvent, None]:
         """See `planner.api.Planner.plan`. A conversation that is too long loses its oldest turns first."""
         conversation = request.conversation
+        if self._skills is not None:
+            known = tuple(spec for spec in request.tools if spec.name in self._skills)
+            request = replace(request, tools=known)
         while True:
             try:
                 async for event in self._attempt(request, conversation, context):
