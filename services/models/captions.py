@@ -11,13 +11,14 @@ def phrases_of(caption: str) -> list[str]:
     """The things that a caption names, in lower case, each once, in order.
 
     Phrases end at full stops, as Grounding DINO was trained ("girl . cart ."). Where there is none, they end at
-    commas or line breaks, and the marks of a list ("['girl', 'cart']") are taken off.
+    commas or line breaks, and the marks of a list ("['girl', 'cart']") are taken off. What has no letter and no
+    digit names nothing.
     """
     text = caption.lower()
     if "." not in text.rstrip(" ."):
         text = text.replace(",", ".").replace(";", ".").replace("\n", ".")
     phrases = (" ".join(part.split()).strip(_LIST_MARKS + " ,;") for part in text.split("."))
-    return list(dict.fromkeys(phrase for phrase in phrases if phrase))
+    return list(dict.fromkeys(phrase for phrase in phrases if any(character.isalnum() for character in phrase)))
 
 
 def caption_of(phrases: Sequence[str]) -> str:

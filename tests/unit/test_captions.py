@@ -26,6 +26,7 @@ def words_in(phrase: str) -> int:
         ("", []),
         (" . , ", []),
         ("[]", []),
+        ("????", []),
     ],
 )
 def test_a_caption_names_things_in_any_of_the_ways_planners_write_them(caption: str, phrases: list[str]) -> None:
