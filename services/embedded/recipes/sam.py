@@ -91,7 +91,11 @@ class SamRecipe(Recipe[SamRecipeConfig]):
     def batch(self, rng: np.random.Generator) -> dict[str, Any]:
         with_boxes = bool(rng.random() < 0.4)
         extra_points = int(rng.integers(0, 3)) if rng.random() < 0.3 else 0
-        pictures, masks, prompts, labels, classes = [], [], [], [], []
+        pictures: list[Any] = []
+        masks: list[Any] = []
+        prompts: list[Any] = []
+        labels: list[Any] = []
+        classes: list[Any] = []
         while len(pictures) < self.config.batch_size:
             scene = self.data.train[int(rng.integers(0, len(self.data.train)))]
             view = varied_view(scene.image, scene.instances, self.config.size, rng)

@@ -40,7 +40,9 @@ class SemanticSamRecipe(SamRecipe):
         return SamWithCells(sam, len(CLASSES))
 
     def batch(self, rng: np.random.Generator) -> dict[str, Any]:
-        pictures, masks, prompts = [], [], []
+        pictures: list[Any] = []
+        masks: list[Any] = []
+        prompts: list[Any] = []
         while len(pictures) < self.config.batch_size:
             scene = self.data.train[int(rng.integers(0, len(self.data.train)))]
             maps = np.dstack([scene.instances, scene.parts])

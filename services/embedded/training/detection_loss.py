@@ -53,7 +53,6 @@ def set_loss(
     return classification, l1, giou
 
 
-@torch.no_grad()
 def match(
     logits: torch.Tensor, boxes: torch.Tensor, targets: list[Targets], tokens_of_phrase: torch.Tensor
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:

@@ -158,7 +158,7 @@ class Run:
 
         return iter(
             DataLoader(
-                _Batches(self.recipe),  # type: ignore[arg-type]
+                _Batches(self.recipe),
                 batch_size=None,
                 sampler=range(start, self.recipe.config.steps),
                 num_workers=self.options.workers,

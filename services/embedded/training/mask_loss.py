@@ -19,8 +19,7 @@ def dice(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     return 1 - (2 * shared + 1) / (found.sum((-2, -1)) + wanted.sum((-2, -1)) + 1)
 
 
-@torch.no_grad()
 def soft_iou(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Intersection over union of the thresholded masks."""
+    """Intersection over union of the thresholded masks; carries no gradient."""
     found, truth = logits > 0, wanted > 0.5
     return (found & truth).sum((-2, -1)) / (found | truth).sum((-2, -1)).clamp(min=1)
