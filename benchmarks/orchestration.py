@@ -11,6 +11,7 @@ import asyncio
 import base64
 import io
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -309,6 +310,7 @@ def main() -> None:
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     found = asyncio.run(measure(options.rounds, options.calls, options.sessions, options.clients))
+    found["machine"] = {"cores": float(os.cpu_count() or 0), "load_1_min": os.getloadavg()[0]}
     report = {name: {key: round(value, 3) for key, value in row.items()} for name, row in found.items()}
     ratio, hit, many = report["parallel"]["ratio"], report["cached"]["median_ms"], report["sessions"]
     print(f"two independent actions: {ratio:.3f} times the slower one (target: at most {TARGET_RATIO})")

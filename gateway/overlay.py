@@ -40,11 +40,8 @@ def drawings_of(session: Session, image: str, call: str | None) -> list[Drawing]
     """
     for turn in reversed(session.turns):
         records = [record for step in turn.steps for record in step.results]
-        chosen = [
-            record
-            for record in records
-            if (record.get("id") == call if call else (record.get("images") or {}).get("image") == image)
-        ]
+        on_it = [record for record in records if (record.get("images") or {}).get("image") == image]
+        chosen = [record for record in on_it if call is None or record.get("id") == call]
         found = [drawing for record in chosen if (drawing := _drawing(record.get("result") or {}))]
         if found:
             return found
