@@ -79,5 +79,6 @@ class Output(nn.Module):
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=0.02)
+        # BERT's 0.02 is for widths like 768: a narrow head would take long to leave its start.
+        nn.init.normal_(module.weight, std=module.in_features**-0.5)
         nn.init.zeros_(module.bias)
