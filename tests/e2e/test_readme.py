@@ -58,6 +58,14 @@ def test_a_single_tool_with_curl(stack: Stack) -> None:
     assert "Summer Book Fair" in answer["result"]["texts"]
 
 
+@needs_curl
+@pytest.mark.stack
+def test_an_embedded_skill_with_curl(stack: Stack) -> None:
+    script = block("call-tool").replace("http://127.0.0.1:8000", stack.address)
+    answer = json.loads(run(["bash", "-euo", "pipefail", "-c", script], stack))
+    assert sorted(answer["result"]["phrases"]) == ["koala", "pig"]
+
+
 def test_the_skill_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "readme_colours.py").write_text(block("add-a-skill"))
     monkeypatch.syspath_prepend(str(tmp_path))
