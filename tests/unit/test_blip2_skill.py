@@ -26,6 +26,17 @@ from tests.tiny import blip2 as tiny
 pytest.importorskip("transformers", reason="runs BLIP-2")
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other make a tiny model slow where other processes want the cores too."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     return tiny.make(tmp_path_factory.mktemp("blip2"))

@@ -24,6 +24,17 @@ pytest.importorskip("transformers", reason="runs CLIP")
 pytest.importorskip("faiss", reason="searches with FAISS")
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other make a tiny model slow where other processes want the cores too."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     return tiny.make(tmp_path_factory.mktemp("clip"))
