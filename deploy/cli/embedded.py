@@ -61,3 +61,27 @@ def train(
         run(request)
     except TrainingError as error:
         raise UsageError(str(error)) from None
+
+
+@app.command("eval")
+def evaluate(
+    only: Annotated[list[str] | None, typer.Option(help="Score this skill alone; may be repeated.")] = None,
+    scenes: Annotated[int, typer.Option(min=1, help="Held-out scenes in style.")] = 500,
+    unseen: Annotated[int, typer.Option(min=1, help="Held-out scenes in the unseen style.")] = 200,
+    painted: Annotated[int, typer.Option(min=2, help="Pictures asked of each skill that paints.")] = 60,
+    world: World = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of runs; results are kept in it, a skill at a time.")
+    ] = None,
+    docs: Annotated[Path | None, typer.Option(help="Folder for the report; beside the results when absent.")] = None,
+    fresh: Annotated[bool, typer.Option(help="Score again what was scored already.")] = False,
+) -> None:
+    """Score the published checkpoints on held-out scenes and write the report; goes on where it was cut."""
+    from services.embedded.eval.command import EvalRequest, EvaluationError, run
+
+    request = EvalRequest(tuple(only or ()), scenes, unseen, painted, world, runs, docs, fresh)
+    try:
+        page = run(request, typer.echo)
+    except EvaluationError as error:
+        raise UsageError(str(error)) from None
+    typer.echo(page)

@@ -65,6 +65,7 @@ def run(request: EvalRequest, report: Report) -> Path:
     scorers = {skill: scorer_of(skill) for skill in SKILLS}
     if unknown := sorted(set(request.only) - set(scorers)):
         raise EvaluationError(f"There is no scorer of {unknown[0]!r}: name one of {', '.join(scorers)}.")
+    _hush()
     store = Store((request.runs or default_runs()) / "eval")
     try:
         splits = held_out(request.world or default_world(), request.scenes, request.unseen, request.painted, report)
@@ -110,6 +111,13 @@ def world_sheet(splits: Sequence[Split]) -> Image.Image:
 def _shown(split: Split, index: int) -> Example:
     drawn = split.scenes[index]
     return Example(1.0, [plain_caption(drawn)], lambda: [picture(drawn)])
+
+
+def _hush() -> None:
+    """No bars from transformers while weights are loaded: progress is reported here."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
 
 
 def _row(scorer: Scorer, splits: Sequence[Split], store: Store, request: EvalRequest, report: Report) -> Row:

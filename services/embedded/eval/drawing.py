@@ -29,7 +29,7 @@ SHADES: Final[tuple[Colour, ...]] = (
 )
 """Colours of masks, in turn."""
 _LABEL_PX: Final = 12
-_TINT: Final = 0.45
+_TINT: Final = 0.38
 
 
 @lru_cache(maxsize=4)
@@ -45,7 +45,7 @@ def with_boxes(picture: Image.Image, boxes: Iterable[tuple[Sequence[float], str,
     for box, name, colour in boxes:
         x0, y0, x1, y1 = (round(value * (side - 1)) for value, side in zip(box, picture.size * 2, strict=True))
         draw.rectangle((x0, y0, max(x1, x0), max(y1, y0)), outline=colour, width=2)
-        labels.append(((x0, y0), name, colour))
+        labels.append(((x0, y0 - _LABEL_PX - 3), name, colour))
     # Names over all boxes, so that they can be read.
     for place, name, colour in labels:
         _label(draw, picture.size, place, name, colour)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +14,6 @@ from services.embedded.eval.detections import SHOWN, Found, asked, everything
 from services.embedded.eval.scorer import Asks
 from services.embedded.world.concepts import BACKGROUNDS, CONCEPT, SPRITE_NAMES
 from services.embedded.world.language import PLACES, counted
-from services.retrieval.encoder import ClipEncoder
 
 JUDGES: Final = ("grounding_dino", "clip_retrieval")
 _CLIP_BATCH: Final = 32
@@ -25,12 +24,11 @@ def object_prompt(concept: str, colour: str | None, background: str) -> str:
     return f"{counted(concept, 1, colour if CONCEPT[concept].coloured else None)} {PLACES[background][0]}"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Judges:
     """What the judges say of pictures. Each is the skill with its published checkpoint."""
 
     skills: Asks
-    _clip: Any = field(default=None, init=False)
 
     def backgrounds(self, pictures: Sequence[Image.Image]) -> list[str]:
         """The background of each picture, by CLIP: whose plainest words are nearest."""
@@ -59,18 +57,11 @@ class Judges:
 
     def _likeness(self, pictures: Sequence[Image.Image], texts: Sequence[str]) -> NDArray[np.float32]:
         """Cosines [pictures, texts]."""
-        seen = [self._encoder.encode_pictures(part) for part in _parts(pictures)]
-        said = [self._encoder.encode_texts(part) for part in _parts(texts)]
+        clip = self.skills.clip()
+        seen = [clip.encode_pictures(part) for part in _parts(pictures)]
+        said = [clip.encode_texts(part) for part in _parts(texts)]
         likeness: NDArray[np.float32] = np.concatenate(seen) @ np.concatenate(said).T
         return likeness
-
-    @property
-    def _encoder(self) -> ClipEncoder:
-        if self._clip is None:
-            source = self.skills.source("clip_retrieval")
-            self._clip = ClipEncoder(source, lambda model: model.float().eval(), lambda pixels: pixels)
-        encoder: ClipEncoder = self._clip
-        return encoder
 
 
 def _parts(items: Sequence[Any]) -> list[Sequence[Any]]:

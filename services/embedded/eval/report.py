@@ -161,7 +161,7 @@ def _checkpoints(names: Sequence[str], docs: Path) -> str:
             )
         )
     return (
-        "Samples seen and minutes of training; figures on the development scenes, by which runs are compared; the curve "
+        "Samples seen and minutes of training; figures on the development scenes, by which runs are compared; curve "
         "of the run. `llava-plus embedded train NAME` repeats it.\n\n"
         + table(("checkpoint", "samples", "minutes", "weights", "development figures", "curve"), rows)
     )

@@ -15,6 +15,7 @@ from services.core.skill import SkillCall
 from services.embedded.eval.splits import Split
 from services.embedded.eval.targets import IN_STYLE, SKILLS, UNSEEN
 from services.embedded.world.render import Rendered
+from services.retrieval.encoder import Encoder
 
 SCORERS = "services.embedded.eval.scorers"
 
@@ -78,6 +79,10 @@ class Asks(Protocol):
 
     def source(self, name: str) -> str:
         """The folder of a skill's checkpoint."""
+        ...
+
+    def clip(self) -> Encoder:
+        """The CLIP of clip_retrieval, for likeness that the skill itself does not give."""
         ...
 
 

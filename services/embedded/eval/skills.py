@@ -18,6 +18,7 @@ from services.core.skill import Skill, SkillCall
 from services.embedded.eval.progress import Progress, Report, quiet
 from services.embedded.eval.scorer import ScoringFailed
 from services.embedded.training.publish import CARD, weights_folder
+from services.retrieval.encoder import ClipEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Skills:
         self._variants: list[Skills] = []
         self._runner = asyncio.Runner()
         self._parts: LocalParts | None = None
+        self._clip: ClipEncoder | None = None
 
     def ask(self, name: str, calls: Iterable[SkillCall[Any]], total: int) -> list[Any]:
         progress = Progress(self._report, name, total)
@@ -100,6 +102,12 @@ class Skills:
         checkpoint = self._setups[name].checkpoint
         assert checkpoint is not None
         return checkpoint_source(checkpoint)
+
+    def clip(self) -> ClipEncoder:
+        if self._clip is None:
+            source = self.source("clip_retrieval")
+            self._clip = ClipEncoder(source, lambda model: model.float().eval(), lambda pixels: pixels)
+        return self._clip
 
     def close(self) -> None:
         """Let go of the models."""

@@ -18,7 +18,6 @@ from services.embedded.facts import INDEX
 from services.embedded.world.language import plain_caption
 from services.embedded.world.render import Rendered
 from services.retrieval.builder import IndexBuilder
-from services.retrieval.encoder import ClipEncoder
 from services.retrieval.entries import Entry
 from services.skills.clip_retrieval import ClipRetrievalArgs
 
@@ -86,8 +85,7 @@ class ClipRetrievalScorer(Scorer):
 
 def build(skills: Asks, folder: Path, entries: Sequence[Entry]) -> Path:
     """An index of entries for the scored checkpoint."""
-    encoder = ClipEncoder(skills.source("clip_retrieval"), lambda model: model.float().eval(), lambda pixels: pixels)
-    IndexBuilder(folder, encoder, "clip_retrieval").run(entries, len(entries))
+    IndexBuilder(folder, skills.clip(), "clip_retrieval").run(entries, len(entries))
     return folder
 
 

@@ -87,14 +87,16 @@ class InstructPix2PixScorer(Scorer):
 
 
 def pairs_of(split: Split) -> list[EditPair]:
-    """Edits of the split's scenes, the kinds in turn; scenes that allow no edit of the kind are passed over."""
-    kinds = list(KINDS)
+    """One edit of each scene, of the kind that is rarest so far among those that the scene allows."""
+    counts = dict.fromkeys(KINDS, 0)
     pairs: list[EditPair] = []
     for index, drawn in enumerate(split.scenes):
         if len(pairs) >= split.painted:
             break
-        pair = edit(drawn, kinds[len(pairs) % len(kinds)], split.rng(index), split.atlas)
+        tried = (edit(drawn, kind, split.rng(index), split.atlas) for kind in sorted(counts, key=counts.__getitem__))
+        pair = next((pair for pair in tried if pair is not None), None)
         if pair is not None:
+            counts[pair.kind] += 1
             pairs.append(pair)
     return pairs
 
