@@ -45,8 +45,9 @@ class Setup:
 _PAINTING: Final = MappingProxyType({"steps": 16, "guidance": 4.0})
 
 EMBEDDED: Final[Mapping[str, Setup]] = MappingProxyType(
-    {name: Setup(f"embedded:{name}") for name in ("grounding_dino", "sam", "openseed", "semantic_sam", "seem", "ram")}
+    {name: Setup(f"embedded:{name}") for name in ("sam", "openseed", "semantic_sam", "seem", "ram")}
     | {
+        "grounding_dino": Setup("embedded:grounding_dino", {"one_phrase": True}),
         "blip2": Setup("embedded:blip2", {"max_new_tokens": 60}, batch=16),
         "clip_retrieval": Setup("embedded:clip", batch=16),
         "easyocr": Setup(None),
