@@ -45,7 +45,9 @@ def with_boxes(picture: Image.Image, boxes: Iterable[tuple[Sequence[float], str,
     for box, name, colour in boxes:
         x0, y0, x1, y1 = (round(value * (side - 1)) for value, side in zip(box, picture.size * 2, strict=True))
         draw.rectangle((x0, y0, max(x1, x0), max(y1, y0)), outline=colour, width=2)
-        labels.append(((x0, y0 - _LABEL_PX - 3), name, colour))
+        # Names of right boxes above, others below: boxes of both kinds often lie on one another.
+        top = {WRONG: y1 + 1, MISSED: y1 - _LABEL_PX - 4}.get(colour, y0 - _LABEL_PX - 3)
+        labels.append(((x0, top), name, colour))
     # Names over all boxes, so that they can be read.
     for place, name, colour in labels:
         _label(draw, picture.size, place, name, colour)
