@@ -93,7 +93,7 @@ def wrapped(text: str, width: float, pixels: int = _TEXT_PX) -> list[str]:
 
 def _tile(example: Example) -> Image.Image:
     strip = _joined([_sized(panel) for panel in example.panels()], gap=2)
-    lines = [line for text in example.caption for line in wrapped(text, strip.width - 2)]
+    lines = [line for text in example.caption if text for line in wrapped(text, strip.width - 2)]
     if len(lines) > _LINES_MAX:
         lines = [*lines[: _LINES_MAX - 1], lines[_LINES_MAX - 1] + " ..."]
     tile = Image.new("RGB", (strip.width, strip.height + _LINE_PX * len(lines) + 4), "white")

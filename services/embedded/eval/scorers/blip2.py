@@ -100,7 +100,7 @@ def _example(drawn: Rendered, caption: str, asked: Sequence[Question], answers: 
     lines = [caption]
     for one, answer in zip(asked, answers, strict=True):
         verdicts.append(right(one, answer))
-        lines.append(f"{one.question} {answer}" + ("" if verdicts[-1] else f" (wrong: {one.answer})"))
+        lines.append(f"{one.question} {answer}" + ("" if verdicts[-1] else f" (should be: {one.answer})"))
 
     def panels() -> list[Image.Image]:
         return [picture(drawn)]

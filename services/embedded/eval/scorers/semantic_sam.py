@@ -12,7 +12,7 @@ from PIL import Image
 
 from services.core.skill import SkillCall
 from services.core.spec import Symbol
-from services.embedded.eval.drawing import SHADES, centre, with_masks, with_points
+from services.embedded.eval.drawing import SHADES, centre, with_masks, with_points, with_title
 from services.embedded.eval.measures import mask_iou, mean
 from services.embedded.eval.scorer import Asks, Example, Score, Scorer
 from services.embedded.eval.splits import Split, picture
@@ -106,7 +106,10 @@ def _example(drawn: Rendered, click: Click, best: dict[str, tuple[float, NDArray
         # The two levels that are furthest apart; a lone object without parts has but one.
         ends = (levels[0], levels[-1])
         return [
-            with_points(with_masks(shown, [(best[level][1], level, SHADES[LEVELS.index(level)])]), [click.point])
+            with_title(
+                with_points(with_masks(shown, [(best[level][1], "", SHADES[LEVELS.index(level)])]), [click.point]),
+                level,
+            )
             for level in ends
         ]
 

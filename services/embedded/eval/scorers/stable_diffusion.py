@@ -126,9 +126,9 @@ def _call(wish: Wish, seed: int) -> SkillCall[StableDiffusionArgs]:
 
 def _example(wish: Wish, painted: Image.Image, verdict: Verdict) -> Example:
     said = [
-        "scene right" if verdict.scene else "scene wrong",
-        "found by the detector" if verdict.detector else "not found by the detector",
-        "and CLIP" if verdict.clip and verdict.detector else "by CLIP" if verdict.clip else "not by CLIP",
+        f"scene {'right' if verdict.scene else 'wrong'}",
+        f"detector: {'found' if verdict.detector else 'not found'}",
+        f"CLIP: {'found' if verdict.clip else 'not found'}",
     ]
     score = mean([verdict.scene, verdict.detector, verdict.clip])
     return Example(score, [wish.prompt, ", ".join(said)], lambda: [painted])
