@@ -155,7 +155,8 @@ def test_one_request_id_runs_from_the_gateway_to_the_skill(stack: Stack) -> None
     request_id = f"trace-{os.getpid()}-{time.monotonic_ns()}"
     with stack.client() as client:
         handle = client.post("/v1/images", files={"file": ("poster.png", OWN_POSTER.read_bytes())}).json()["id"]
-        answer = client.post("/v1/tools/easyocr", json={"image": handle}, headers={"X-Request-ID": request_id})
+        headers = {"X-Request-ID": request_id, "Cache-Control": "no-cache"}
+        answer = client.post("/v1/tools/easyocr", json={"image": handle}, headers=headers)
     assert answer.headers["X-Request-ID"] == request_id
     run = StateDir(stack.state).read()
     assert run is not None

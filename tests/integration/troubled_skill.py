@@ -57,6 +57,9 @@ class Threads(Skill[SkillArgs, ThreadsResult]):
     Args = SkillArgs
     Result = ThreadsResult
 
+    def setup(self) -> None:
+        import torch  # noqa: F401 - takes longer than a call may
+
     def predict(self, batch: Sequence[SkillCall[SkillArgs]]) -> Sequence[ThreadsResult | SkillError]:
         import torch
 
