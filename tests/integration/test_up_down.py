@@ -188,8 +188,19 @@ def test_an_unreachable_external_redis_ends_with_status_2_and_one_line(platform:
     assert re.fullmatch(r"REDIS_URL is set but Redis does not answer.*\n", refused.stderr)
 
 
-def test_a_skill_that_cannot_load_ends_the_start_with_status_1_and_its_reason(platform: Platform) -> None:
+def test_a_checkpoint_that_is_not_there_is_refused_before_anything_starts(platform: Platform) -> None:
     platform.profile.write_text("applications: [{name: ocr, skills: {easyocr: {checkpoint: /absent}}}]")
+
+    refused = platform.run(*platform.up_arguments)
+
+    assert refused.returncode == 2
+    assert "The checkpoint /absent is not there" in refused.stderr
+
+
+def test_a_skill_that_cannot_load_ends_the_start_with_status_1_and_its_reason(
+    platform: Platform, tmp_path: Path
+) -> None:
+    platform.profile.write_text(f"applications: [{{name: ocr, skills: {{easyocr: {{checkpoint: {tmp_path}}}}}}}]")
 
     failed = platform.run(*platform.up_arguments)
 

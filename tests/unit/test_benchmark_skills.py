@@ -24,7 +24,7 @@ def test_skills_and_composites_are_measured_without_ray(
     skills.main()
     rows = json.loads(report.read_text())["rows"]
     assert [row["batch"] for row in rows] == [1, 3]
-    assert all(row["per_second"] > 0 and row["p95_ms"] >= row["median_ms"] > 0 for row in rows)
+    assert all(row["per_second"] > 0 and row["p95_ms"] >= row["median_ms"] >= 0 for row in rows)
     assert all(row["memory_mib"] > 10 for row in rows)
     assert "p95 ms" in capsys.readouterr().out
 
