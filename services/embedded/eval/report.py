@@ -93,7 +93,8 @@ box, mask, word and answer known exactly. They know nothing else. Photographs ne
 This page is written by `{COMMAND}` (`llava-plus embedded eval`). It shows how well the weights in
 `services/embedded/weights` do on held-out scenes, through the same skill classes that the platform serves. "In style"
 is drawn in the styles of the training scenes; "unseen style" in one that no checkpoint was trained on. Nothing was
-trained or chosen on these scenes. Figures come out the same every time; latencies depend on the machine.\
+trained or chosen on these scenes. Figures come out the same every time; latencies depend on the machine. On the sheets,
+good cases are spread over the better half of all, and bad ones are the very worst.\
 {shown * world_sheet}"""
 
 
