@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 
-from gateway.api.chat_input import turn_input
 from gateway.api.chat_models import ChatCompletion, ChatRequest
-from gateway.api.chat_turn import ChatTurn, answer_chunks
+from gateway.api.chat_service import KnownAnswer, open_turn
+from gateway.api.chat_turn import answer_chunks
 from gateway.api.event_stream import EventStream
 from gateway.disconnect import cancelled_when_client_leaves
 from gateway.parts import call_context, metrics_of, parts_of
@@ -49,32 +48,23 @@ async def chat_completions(body: ChatRequest, request: Request, idempotency_key:
     Messages of one session are answered one after the other; one that has waited too long gets a 409.
     """
     parts = parts_of(request)
-    context = call_context(request, parts.settings.turn_deadline_s)
-    async with cancelled_when_client_leaves(request.receive), AsyncExitStack() as held:
-        answering = None
-        if idempotency_key is not None:
-            message = body.model_dump_json().encode()
-            answering = await held.enter_async_context(
-                parts.answers.answering(idempotency_key, message, owner=context.owner)
-            )
-            if answering.known is not None:
-                return _known(answering.known, body)
-        hold = await held.enter_async_context(parts.sessions.locked(body.session_id)) if body.session_id else None
-        # What was waited for the session's other messages is not taken from this one's time.
-        context = call_context(request, parts.settings.turn_deadline_s)
-        given = await turn_input(body, parts, context.owner)
-        turn = ChatTurn(body, given, parts, metrics_of(request), context, answering, hold)
-        headers = {"X-Session-Id": given.session.id}
-        events = turn.events(held.pop_all())
+    deadline_s = parts.settings.turn_deadline_s
+    async with cancelled_when_client_leaves(request.receive):
+        opened = await open_turn(
+            body, parts, metrics_of(request), lambda: call_context(request, deadline_s), idempotency_key
+        )
+        if isinstance(opened, KnownAnswer):
+            return _known(opened, body)
+        headers = {"X-Session-Id": opened.session_id}
         if not body.stream:
-            return FastJson(await turn.completion(events), headers=headers)
-        first = await anext(events)
-    return EventStream(turn.chunks(first, events), turn.error_body, headers)
+            return FastJson(await opened.turn.completion(opened.events), headers=headers)
+        first = await anext(opened.events)
+    return EventStream(opened.turn.chunks(first, opened.events), opened.turn.error_body, headers)
 
 
-def _known(answer: dict[str, object], body: ChatRequest) -> Response:
+def _known(answer: KnownAnswer, body: ChatRequest) -> Response:
     """An answer that was given before."""
-    headers = {"X-Session-Id": str(answer["session_id"]), REPLAYED: "true"}
+    headers = {"X-Session-Id": answer.session_id, REPLAYED: "true"}
     if not body.stream:
-        return FastJson(answer, headers=headers)
-    return EventStream(answer_chunks(answer, body), lambda _: {}, headers)
+        return FastJson(answer.completion, headers=headers)
+    return EventStream(answer_chunks(answer.completion, body), lambda _: {}, headers)

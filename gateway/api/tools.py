@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 
@@ -12,11 +11,10 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, create_model, field_validator
 from pydantic_core import PydanticSerializationError
 
-from gateway.api.pictures import mask, picture
-from gateway.disconnect import ClientGone, cancelled_when_client_leaves
+from gateway.api.tool_calls import call_tool
+from gateway.disconnect import cancelled_when_client_leaves
 from gateway.parts import call_context, metrics_of, parts_of
 from gateway.responses import FastJson
-from services.core.errors import SkillError
 from services.core.spec import SkillSpec, Symbol
 from services.core.types import MaskRLE
 
@@ -128,50 +126,13 @@ def _endpoint(spec: SkillSpec) -> Callable[..., Awaitable[Response]]:
 
 
 async def _call(spec: SkillSpec, body: Any, request: Request) -> Response:
-    started = time.perf_counter()
     parts = parts_of(request)
-    parts.skills.resolve(spec.name)
     context = call_context(request, parts.settings.tool_deadline_s)
-    handles: dict[Symbol, str] = {}
-    for symbol in sorted(spec.consumes):
-        given = getattr(body, symbol)
-        if isinstance(given, MaskRLE):
-            pixels_max = parts.settings.image_pixels_max
-            info = await mask(given, parts.images, owner=context.owner, param=str(symbol), pixels_max=pixels_max)
-        else:
-            info = await picture(given, parts.images, owner=context.owner, param=str(symbol))
-        handles[symbol] = info.id
+    given = {symbol: getattr(body, symbol) for symbol in spec.consumes}
     args = body.arguments.model_dump(mode="json", exclude_unset=True)
-    outcome = "failed"
-    try:
-        async with cancelled_when_client_leaves(request.receive):
-            found = await parts.skills.call(spec.name, args, handles, context)
-        outcome = "cached" if found.cached else "ok"
-    except ClientGone:
-        outcome = "cancelled"
-        raise
-    except SkillError as error:
-        outcome = error.kind
-        raise
-    finally:
-        total_s = time.perf_counter() - started
-        metrics_of(request).skill_call(spec.name, outcome, total_s)
-    timing = {
-        "compute_ms": found.compute_ms,
-        "wait_ms": found.wait_ms,
-        "total_ms": total_s * 1000,
-        "batch_size": found.batch_size,
-    }
-    answer = {
-        "tool": found.skill,
-        "result": found.result,
-        "images": {str(symbol): handle for symbol, handle in handles.items()},
-        "checkpoint": found.checkpoint,
-        "cached": found.cached,
-        "timing": timing,
-        "request_id": context.request_id,
-    }
-    return FastJson(answer)
+    async with cancelled_when_client_leaves(request.receive):
+        answer = await call_tool(spec, given, args, parts, metrics_of(request), context)
+    return FastJson(answer.body())
 
 
 def _request_model(spec: SkillSpec) -> type[ToolRequest]:
