@@ -27,6 +27,8 @@ down: ## Stop what `make up` started
 	@$(BIN)/llava-plus down
 
 test: $(STAMP) ## Everything that CI checks
+	@# Without a browser the web page's tests skip and say so.
+	@-PATH="$$PATH:/sbin:/usr/sbin" sh deploy/debian_packages.sh $(PYTHON) tests
 	@$(MAKE) --no-print-directory lint types
 	$(BIN)/python -m pytest tests
 
