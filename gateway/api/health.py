@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from typing import TypeVar
 
 import structlog
@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel
 
-from gateway.parts import metrics_of, parts_of
+from gateway.parts import GatewayParts, metrics_of, parts_of
 from gateway.responses import FastJson
 
 router = APIRouter(tags=["health"])
@@ -42,17 +42,20 @@ async def healthz() -> Response:
 @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}})
 async def readyz(request: Request) -> Response:
     """Whether requests would be answered now: 200 when planner, Redis and every skill are ready, else 503."""
-    parts = parts_of(request)
+    found = await readiness(parts_of(request))
+    return FastJson(found.model_dump(), status_code=200 if found.ready else 503)
+
+
+async def readiness(parts: GatewayParts) -> Readiness:
+    """Asks every part, each for `ready_timeout_s` at most; raises nothing."""
     timeout_s = parts.settings.ready_timeout_s
     planner, state, skills = await asyncio.gather(
         _asked("planner", parts.planner.ready(), False, timeout_s),
         _asked("state", parts.sessions.ready(), False, timeout_s),
         _asked("skills", parts.skills.ready(), dict[str, bool](), timeout_s),
     )
-    offered: Mapping[str, bool] = {spec.name: skills.get(spec.name, False) for spec in parts.skills.specs()}
-    ready = planner and state and all(offered.values())
-    body = {"ready": ready, "planner": planner, "state": state, "skills": offered}
-    return FastJson(body, status_code=200 if ready else 503)
+    offered = {spec.name: skills.get(spec.name, False) for spec in parts.skills.specs()}
+    return Readiness(ready=planner and state and all(offered.values()), planner=planner, state=state, skills=offered)
 
 
 async def _asked(part: str, answer: Awaitable[T], otherwise: T, timeout_s: float) -> T:

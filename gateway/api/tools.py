@@ -97,7 +97,7 @@ def router(specs: Sequence[SkillSpec]) -> APIRouter:
                 endpoint,
                 methods=["POST"],
                 response_model=_response_model(spec),
-                operation_id=f"call_{_identifier(spec.name)}" if name == spec.name else None,
+                operation_id=f"call_{identifier(spec.name)}" if name == spec.name else None,
                 name=spec.name,
                 summary=spec.summary,
                 description=spec.description,
@@ -121,7 +121,7 @@ def _endpoint(spec: SkillSpec) -> Callable[..., Awaitable[Response]]:
     async def call_tool(body: Any, request: Request) -> Response:
         return await _call(spec, body, request)
 
-    call_tool.__annotations__ = {"body": _request_model(spec), "request": Request, "return": Response}
+    call_tool.__annotations__ = {"body": request_model(spec), "request": Request, "return": Response}
     return call_tool
 
 
@@ -135,7 +135,8 @@ async def _call(spec: SkillSpec, body: Any, request: Request) -> Response:
     return FastJson(answer.body())
 
 
-def _request_model(spec: SkillSpec) -> type[ToolRequest]:
+def request_model(spec: SkillSpec) -> type[ToolRequest]:
+    """What a call of the tool is given: a field for each kind of picture that it consumes, and `arguments`."""
     fields: dict[str, Any] = {
         str(symbol): (MaskInput, MaskReference) if symbol in MASKS else (str, PictureReference)
         for symbol in sorted(spec.consumes)
@@ -157,9 +158,10 @@ def _all_optional(spec: SkillSpec) -> bool:
     return True
 
 
-def _identifier(name: str) -> str:
+def identifier(name: str) -> str:
+    """A skill's name where only letters, digits and underscores are allowed."""
     return re.sub(r"\W+", "_", name.replace("+", "_and_"), flags=re.ASCII)
 
 
 def _camel(name: str) -> str:
-    return "".join(part.capitalize() for part in _identifier(name).split("_"))
+    return "".join(part.capitalize() for part in identifier(name).split("_"))
