@@ -1,0 +1,97 @@
+"""Python client of the LLaVA-Plus platform: `Client`, and `AsyncClient` for an event loop.
+
+with Client() as client:
+    print(client.ask("What does this poster say?", "poster.png").text)
+"""
+
+from llava_plus.async_client import AsyncAnswerStream, AsyncClient, AsyncConversation
+from llava_plus.chat import Delta, Event, Finished
+from llava_plus.client import AnswerStream, Client, Conversation
+from llava_plus.errors import (
+    ApiError,
+    BadMask,
+    BadRequest,
+    Conflict,
+    DeadlineExceeded,
+    LlavaPlusError,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    PictureError,
+    ServerFailed,
+    ServerUnreachable,
+    TimedOut,
+    TooManyRequests,
+    Unavailable,
+    UnexpectedAnswer,
+)
+from llava_plus.models import (
+    Answer,
+    Box,
+    ImageDetails,
+    ImageInfo,
+    MaskRLE,
+    Readiness,
+    Replay,
+    Session,
+    SessionPage,
+    SessionSummary,
+    SessionTurn,
+    Step,
+    StepCall,
+    Timing,
+    Tool,
+    ToolResult,
+    Usage,
+)
+from llava_plus.pictures import Named, Reference
+from llava_plus.retries import NO_RETRIES, Retries
+
+__all__ = [
+    "NO_RETRIES",
+    "Answer",
+    "AnswerStream",
+    "ApiError",
+    "AsyncAnswerStream",
+    "AsyncClient",
+    "AsyncConversation",
+    "BadMask",
+    "BadRequest",
+    "Box",
+    "Client",
+    "Conflict",
+    "Conversation",
+    "DeadlineExceeded",
+    "Delta",
+    "Event",
+    "Finished",
+    "ImageDetails",
+    "ImageInfo",
+    "LlavaPlusError",
+    "MaskRLE",
+    "Named",
+    "NotAllowed",
+    "NotAuthenticated",
+    "NotFound",
+    "PictureError",
+    "Readiness",
+    "Reference",
+    "Replay",
+    "Retries",
+    "ServerFailed",
+    "ServerUnreachable",
+    "Session",
+    "SessionPage",
+    "SessionSummary",
+    "SessionTurn",
+    "Step",
+    "StepCall",
+    "TimedOut",
+    "Timing",
+    "TooManyRequests",
+    "Tool",
+    "ToolResult",
+    "Unavailable",
+    "UnexpectedAnswer",
+    "Usage",
+]

@@ -1,0 +1,114 @@
+"""Every other request, and how its answer is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import quote
+
+from llava_plus.answers import model_of, read
+from llava_plus.errors import NotFound
+from llava_plus.flow import Flow, Send
+from llava_plus.models import (
+    ImageDetails,
+    Readiness,
+    Replay,
+    Session,
+    SessionPage,
+    Tool,
+    ToolResult,
+)
+from llava_plus.pictures import MaskLike, PictureLike, mask_reference
+from llava_plus.retries import Retries, answered
+
+Variant = Literal["original", "thumbnail", "overlay"]
+
+
+def tools(retries: Retries) -> Flow[list[Tool]]:
+    response = yield from answered(Send("GET", "/v1/tools", repeatable=True), retries)
+    return read(response, lambda: [Tool.model_validate(one) for one in response.json()["data"]])
+
+
+def tool(name: str, retries: Retries) -> Flow[Tool]:
+    """Raises NotFound: no tool has this name or alias."""
+    known = yield from tools(retries)
+    for one in known:
+        if name == one.name or name in one.aliases:
+            return one
+    names = ", ".join(sorted(one.name for one in known))
+    raise NotFound(f"No tool is called {name!r}. Known tools: {names}.", status=404, code="unknown_skill")
+
+
+def call(
+    name: str,
+    image: PictureLike | None,
+    inputs: Mapping[str, MaskLike],
+    arguments: Mapping[str, Any],
+    retries: Retries,
+    *,
+    use_cache: bool,
+    timeout_s: float | None,
+) -> Flow[ToolResult]:
+    body: dict[str, Any] = {"arguments": dict(arguments)}
+    given_pictures: dict[str, MaskLike] = dict(inputs) if image is None else {"image": image, **inputs}
+    for symbol, given in given_pictures.items():
+        body[symbol] = yield from mask_reference(given, retries)
+    headers = {} if use_cache else {"Cache-Control": "no-cache"}
+    send = Send("POST", f"/v1/tools/{quote(name, safe='')}", json=body, headers=headers, timeout_s=timeout_s)
+    response = yield from answered(send, retries)
+    return model_of(response, ToolResult)
+
+
+def image_info(handle: str, retries: Retries) -> Flow[ImageDetails]:
+    response = yield from answered(Send("GET", f"{_image(handle)}/info", repeatable=True), retries)
+    return model_of(response, ImageDetails)
+
+
+def image_bytes(handle: str, variant: Variant, session: str | None, call: str | None, retries: Retries) -> Flow[bytes]:
+    named = {"variant": variant, "session_id": session, "call": call}
+    params = {name: value for name, value in named.items() if value is not None}
+    response = yield from answered(Send("GET", _image(handle), params=params, repeatable=True), retries)
+    return response.content
+
+
+def sessions(limit: int, after: str | None, retries: Retries) -> Flow[SessionPage]:
+    params = {"limit": limit} | ({"after": after} if after else {})
+    return model_of(
+        (yield from answered(Send("GET", "/v1/sessions", params=params, repeatable=True), retries)), SessionPage
+    )
+
+
+def session(session_id: str, debug: bool, retries: Retries) -> Flow[Session]:
+    send = Send("GET", _session(session_id), params=_debug(debug), repeatable=True)
+    return model_of((yield from answered(send, retries)), Session)
+
+
+def delete_session(session_id: str, retries: Retries) -> Flow[None]:
+    yield from answered(Send("DELETE", _session(session_id)), retries)
+
+
+def replay_session(
+    session_id: str, debug: bool, use_cache: bool, timeout_s: float | None, retries: Retries
+) -> Flow[Replay]:
+    headers = {} if use_cache else {"Cache-Control": "no-cache"}
+    path = f"{_session(session_id)}/replay"
+    send = Send("POST", path, params=_debug(debug), headers=headers, timeout_s=timeout_s)
+    return model_of((yield from answered(send, retries)), Replay)
+
+
+def readiness(retries: Retries) -> Flow[Readiness]:
+    """A platform that is not ready is an answer here, and no error."""
+    response = yield from answered(Send("GET", "/readyz", repeatable=True), retries, good=frozenset({503}))
+    return model_of(response, Readiness)
+
+
+def _image(handle: str) -> str:
+    return f"/v1/images/{quote(handle, safe='')}"
+
+
+def _session(session_id: str) -> str:
+    return f"/v1/sessions/{quote(session_id, safe='')}"
+
+
+def _debug(debug: bool) -> dict[str, str]:
+    return {"debug": "true"} if debug else {}
