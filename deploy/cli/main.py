@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.cli.convert import convert
 from deploy.cli.embedded import app as embedded_app
 from deploy.cli.index import app as index_app
 from deploy.errors import DeployError
@@ -19,6 +20,7 @@ from deploy.errors import DeployError
 app = typer.Typer(name="llava-plus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(index_app, name="index")
 app.add_typer(embedded_app, name="embedded")
+app.command()(convert)
 
 
 @app.command()
