@@ -18,6 +18,7 @@ from services.embedded.recipes.blip2 import IGNORED, Blip2Recipe, Blip2RecipeCon
 from services.embedded.recipes.clip import ClipRecipe, ClipRecipeConfig, contrastive_loss
 from services.embedded.training.opt_tokens import opt_tokenizer
 from services.embedded.training.pictures import normalised, plain_view
+from services.embedded.training.publish import weights_folder
 from services.embedded.training.seen import seen_in, varied_scene
 from services.embedded.training.statements import Statement, contents, statement, true_of, untrue_statement
 from services.embedded.training.vision_transfer import blip2_vision_weights
@@ -29,6 +30,7 @@ from services.embedded.world.signs import WORDS
 from services.skills.blip2 import Blip2, Blip2Args, Blip2Result
 from services.skills.clip_retrieval import ClipRetrieval, ClipRetrievalArgs, ClipRetrievalResult
 
+TRUNK = {"trunk": weights_folder() / "trunk"}
 SIDE = 64
 PAINT = {"dog": (200, 30, 30), "cat": (30, 200, 30), "car": (30, 30, 200), "sign": (250, 250, 250)}
 
@@ -139,7 +141,7 @@ def world() -> Any:
 def clip_recipe(world: Any) -> ClipRecipe:
     torch.manual_seed(0)
     sizes = {"size": SIDE, "patch": 16, "width": 64, "layers": 2, "text_width": 64, "text_layers": 1}
-    return ClipRecipe(ClipRecipeConfig(batch_size=8, **sizes), world, {})
+    return ClipRecipe(ClipRecipeConfig(batch_size=8, **sizes), world, TRUNK)
 
 
 def optimise(recipe: Any, model: Any, steps: int) -> list[float]:

@@ -13,7 +13,9 @@ from PIL import Image
 
 from services.core.skill import SkillCall
 from services.core.spec import Symbol
-from services.embedded.recipes.ram import RamRecipe, RamRecipeConfig, cover_loss, shown_tags
+from services.embedded.recipes.ram import RamRecipe, RamRecipeConfig, shown_tags
+from services.embedded.training.cover_loss import cover_loss
+from services.embedded.training.publish import weights_folder
 from services.embedded.training.segments import CLASSES
 from services.embedded.training.tag_loss import UNKNOWN, asymmetric_loss, best_threshold, f1, macro_f1
 from services.embedded.world.render import Rendered, SeenObject
@@ -21,6 +23,7 @@ from services.embedded.world.scene import Scene
 from services.skills.ram import RamArgs, RamResult, RamSkill
 
 SIDE = 64
+TRUNK = {"trunk": weights_folder() / "trunk"}
 PAINT = {"dog": (200, 30, 30), "cat": (30, 200, 30)}
 
 
@@ -51,7 +54,7 @@ def recipe() -> RamRecipe:
     )
     world: Any = SimpleNamespace(train=[one_square(i) for i in range(8)], dev=[one_square(i) for i in range(4)])
     torch.manual_seed(0)
-    return RamRecipe(config, world, {})
+    return RamRecipe(config, world, TRUNK)
 
 
 def test_absent_tags_weigh_less_the_surer_the_model_is_of_them() -> None:
@@ -144,6 +147,6 @@ def test_every_parameter_is_trained_once(recipe: RamRecipe) -> None:
 
 def test_the_default_model_has_the_size_that_was_planned() -> None:
     world: Any = SimpleNamespace(train=[], dev=[])
-    ram = RamRecipe(RamRecipeConfig(), world, {}).build().ram
+    ram = RamRecipe(RamRecipeConfig(), world, TRUNK).build().ram
     assert 3.5e6 < sum(parameter.numel() for parameter in ram.parameters()) < 5e6
     assert ram.config.num_tags == len(CLASSES)

@@ -2,7 +2,7 @@
 
 Captions that are true of another picture of the batch, too, do not count as wrong for it. Each picture has a caption
 beside its own in which one thing is untrue. And every patch says what covers it, in the words for it: a small network
-learns sprites so from far fewer pictures.
+learns sprites so from far fewer pictures. The trunk teaches the patches, too.
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from services.embedded.recipes.ram import cover_loss
+from services.embedded.training.cover_loss import cover_loss
 from services.embedded.training.diffusion.prompts import clip_tokenizer
 from services.embedded.training.pictures import IMAGENET_MEAN, IMAGENET_STD, normalised, plain_view
 from services.embedded.training.recipe import Recipe, RecipeConfig
 from services.embedded.training.seen import varied_scene
 from services.embedded.training.segments import CLASSES, class_map
 from services.embedded.training.statements import contents, statement, true_of, untrue_statement
+from services.embedded.training.teacher import TrunkTeacher, likeness_loss
 from services.embedded.world.concepts import BACKGROUNDS, CONCEPT, NAMES
 from services.embedded.world.language import PLACES, article, plain_caption
 
 LONGEST = 48
 """Tokens of a caption, start and end included."""
 TEMPERATURE_LOG_MAX = float(np.log(100.0))
+TAUGHT = "taught"
+"""The module that tells the trunk's features of a patch; it leaves with the training."""
 PATCH_LIKENESS = 12.0
 """Cosines of patches and words times this are logits."""
 
@@ -46,6 +49,7 @@ class ClipRecipeConfig(RecipeConfig):
     text_width: int = 192
     text_layers: int = 4
     dense_weight: float = 1.0
+    teacher_weight: float = 2.0
     dev_scenes: int = 500
 
 
@@ -54,7 +58,12 @@ class ClipRecipe(Recipe[ClipRecipeConfig]):
 
     name = "clip"
     metric = "r1"
+    needs = ("trunk",)
     Config = ClipRecipeConfig
+
+    @cached_property
+    def teacher(self) -> TrunkTeacher:
+        return TrunkTeacher(self.checkpoints["trunk"], (self.config.patch,))
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -99,6 +108,7 @@ class ClipRecipe(Recipe[ClipRecipeConfig]):
                 projection_dim=config.width,
             )
         )
+        model.add_module(TAUGHT, torch.nn.Linear(config.width, self.teacher.channels[0]))
         return model
 
     def parameters(self, model: Any) -> Any:
@@ -135,21 +145,25 @@ class ClipRecipe(Recipe[ClipRecipeConfig]):
     def loss(self, model: Any, batch: dict[str, Any]) -> dict[str, Any]:
         with torch.no_grad():
             model.logit_scale.clamp_(max=TEMPERATURE_LOG_MAX)
-        seen, patches = self._pictures(model, batch["pictures"])
+        seen, patches, features = self._pictures(model, batch["pictures"])
         said = self._texts(model, batch["input_ids"])
         words = self._texts(model, self.words.to(said.device))
         contrast = contrastive_loss(seen @ said.T * model.logit_scale.exp(), batch["true"])
         cells = cover_loss((PATCH_LIKENESS * patches @ words.T).float(), batch["classes"])
-        return {"loss": contrast + self.config.dense_weight * cells, "contrast": contrast, "cells": cells}
+        teacher = likeness_loss([features], self.teacher(normalised(batch["pictures"])))
+        loss = contrast + self.config.dense_weight * cells + self.config.teacher_weight * teacher
+        return {"loss": loss, "contrast": contrast, "cells": cells, "teacher": teacher}
 
-    def _pictures(self, model: Any, pictures: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """Unit vectors of pictures [batch, dim] and of their patches [batch, side, side, dim]."""
+    def _pictures(self, model: Any, pictures: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Unit vectors of pictures [batch, dim] and of their patches [batch, side, side, dim]; patches' features."""
         tower = model.vision_model
         outputs = tower(pixel_values=normalised(pictures))
-        patches = model.visual_projection(tower.post_layernorm(outputs.last_hidden_state[:, 1:]))
+        seen = tower.post_layernorm(outputs.last_hidden_state[:, 1:])
         side = self.config.size // self.config.patch
         pooled = normalize(model.visual_projection(outputs.pooler_output).float(), dim=-1)
-        return pooled, normalize(patches.float(), dim=-1).unflatten(1, (side, side))
+        patches = normalize(model.visual_projection(seen).float(), dim=-1)
+        features = model.get_submodule(TAUGHT)(seen)
+        return pooled, patches.unflatten(1, (side, side)), features.unflatten(1, (side, side))
 
     @staticmethod
     def _texts(model: Any, input_ids: Any) -> torch.Tensor:
@@ -192,7 +206,8 @@ class ClipRecipe(Recipe[ClipRecipeConfig]):
 
         from services.embedded.facts import build_index
 
-        model.save_pretrained(folder)
+        state = {name: value for name, value in model.state_dict().items() if not name.startswith(f"{TAUGHT}.")}
+        model.save_pretrained(folder, state_dict=state)
         side = self.config.size
         processor = CLIPImageProcessor(
             size={"shortest_edge": side},

@@ -3,10 +3,12 @@
 Beside the asymmetric loss on tags, every cell of the trunk's maps says what covers it; a small Swin learns sprites so
 from far fewer pictures. The last map says it by likeness to the label features, which thereby come to lie where the
 picture's features do. In RAM, CLIP sees to that: its text features are the labels, and its picture features are taught.
+Here the trunk teaches: the maps are to tell its features, too.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +18,19 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch.nn.functional import normalize
 
+from services.embedded.training.cover_loss import cover_loss
 from services.embedded.training.pictures import OBJECT_AREA_MIN, normalised, plain_view, varied_view
 from services.embedded.training.recipe import Recipe, RecipeConfig
 from services.embedded.training.segments import CLASSES, class_map
 from services.embedded.training.tag_loss import UNKNOWN, asymmetric_loss, best_threshold, f1, macro_f1
+from services.embedded.training.teacher import TrunkTeacher, likeness_loss
+from services.embedded.training.trunk import STRIDES
 from services.embedded.world.cache import SceneCache
 from services.models.ram.checkpoint import save_pretrained
 from services.models.ram.config import RamConfig, SwinConfig
 from services.models.ram.model import Ram
 from services.models.ram.vocabulary import Vocabulary
 
-SAMPLE_STRIDE = 4
-"""Pixels between those whose class a cell is asked for; a cell at stride 16 is asked for 16."""
 _LIKENESS = 12.0
 """Cosines of cells and labels times this are logits."""
 _SHOWN, _WRAP = 8, 4
@@ -46,13 +49,14 @@ class RamRecipeConfig(RecipeConfig):
     hidden_size: int = 192
     gamma_negative: float = 3.0
     dense_weight: float = 1.0
+    teacher_weight: float = 2.0
     dev_scenes: int = 512
 
 
 class DenseRam(torch.nn.Module):
     """RAM and, for training alone, what its maps say of each cell."""
 
-    def __init__(self, config: RamConfig) -> None:
+    def __init__(self, config: RamConfig, taught: tuple[int, ...]) -> None:
         super().__init__()
         self.ram = Ram(config)
         torch.nn.init.constant_(self.ram.fc.bias, -2.0)
@@ -62,15 +66,20 @@ class DenseRam(torch.nn.Module):
         self.cells = torch.nn.ModuleList(
             torch.nn.Sequential(torch.nn.LayerNorm(width), torch.nn.Linear(width, config.num_tags)) for width in widths
         )
+        widths.append(config.swin.embed_dim << len(config.swin.depths) - 1)
+        self.taught = torch.nn.ModuleList(
+            torch.nn.Linear(width, channels) for width, channels in zip(widths, taught, strict=True)
+        )
 
-    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Tag logits [batch, tags]; of each map from stride 8 on, cell logits [batch, side, side, tags]."""
+    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
+        """Tag logits [batch, tags]; of maps from stride 8 on cell logits [batch, side, side, tags], and features."""
         maps = self.ram.visual_encoder.maps(pictures)
         last = self.ram.visual_encoder.norm(maps[-1])
+        features = [head(grid) for head, grid in zip(self.taught, [*maps[1:-1], last], strict=True)]
         dense = [cell(grid) for cell, grid in zip(self.cells, maps[1:-1], strict=True)]
         labels = normalize(self.ram.label_embed, dim=-1)
         dense.append(_LIKENESS * normalize(self.ram.image_proj(last), dim=-1) @ labels.T)
-        return self.ram.logits(last.flatten(1, 2)), dense
+        return self.ram.logits(last.flatten(1, 2)), dense, features
 
 
 class RamRecipe(Recipe[RamRecipeConfig]):
@@ -78,7 +87,12 @@ class RamRecipe(Recipe[RamRecipeConfig]):
 
     name = "ram"
     metric = "F1"
+    needs = ("trunk",)
     Config = RamRecipeConfig
+
+    @cached_property
+    def teacher(self) -> TrunkTeacher:
+        return TrunkTeacher(self.checkpoints["trunk"], STRIDES[: len(self.config.depths) - 1])
 
     def build(self) -> DenseRam:
         config = self.config
@@ -98,7 +112,7 @@ class RamRecipe(Recipe[RamRecipeConfig]):
             intermediate_size=2 * config.hidden_size,
             dropout=0.0,
         )
-        return DenseRam(model).to(memory_format=torch.channels_last)
+        return DenseRam(model, self.teacher.channels).to(memory_format=torch.channels_last)
 
     def parameters(self, model: Any) -> Any:
         """Matrices decay; biases, norms and the two tables that are looked things up in do not."""
@@ -125,10 +139,13 @@ class RamRecipe(Recipe[RamRecipeConfig]):
         }
 
     def loss(self, model: Any, batch: dict[str, Any]) -> dict[str, Any]:
-        logits, dense = model(normalised(batch["pictures"]))
+        pictures = normalised(batch["pictures"])
+        logits, dense, features = model(pictures)
         tags = asymmetric_loss(logits.float(), batch["tags"], self.config.gamma_negative)
         cells = torch.stack([cover_loss(cell.float(), batch["classes"]) for cell in dense]).mean()
-        return {"loss": tags + self.config.dense_weight * cells, "tags": tags, "cells": cells}
+        teacher = likeness_loss(features, self.teacher(pictures))
+        loss = tags + self.config.dense_weight * cells + self.config.teacher_weight * teacher
+        return {"loss": loss, "tags": tags, "cells": cells, "teacher": teacher}
 
     def evaluate(self, model: Any) -> dict[str, float]:
         scores, wanted = self._scored(model, self.data.dev, self.config.dev_scenes)
@@ -184,19 +201,6 @@ def scene_tags(scene: Any) -> NDArray[np.bool_]:
     """Which tags a scene has, [tags]."""
     present = {scene.scene.background, *(item.concept for item in scene.objects)}
     return np.array([name in present for name in CLASSES])
-
-
-def cover_loss(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of cells [batch, side, side, tags] with how much each class covers of them.
-
-    Args:
-        classes: class maps [batch, height, width], looked at every `SAMPLE_STRIDE` pixels.
-    """
-    side = logits.shape[1]
-    sampled = classes[:, SAMPLE_STRIDE // 2 :: SAMPLE_STRIDE, SAMPLE_STRIDE // 2 :: SAMPLE_STRIDE].long()
-    cell = sampled.shape[1] // side
-    covered = sampled.unflatten(2, (side, cell)).unflatten(1, (side, cell)).transpose(2, 3).flatten(3)
-    return -logits.log_softmax(-1).gather(-1, covered).mean()
 
 
 RECIPE = RamRecipe
