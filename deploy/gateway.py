@@ -96,7 +96,7 @@ def _planner(config: PlannerConfig | None, status: AppStatus) -> Planner:
         return NoPlanner()
     engine = ServeEngine(PLANNER_APPLICATION, status)
     skills = frozenset(config.skills) if config.skills is not None else None
-    return PlannerClient(engine, dialect(config.dialect), config.served_name, skills)
+    return PlannerClient(engine, dialect(config.dialect, config.learned), config.served_name, skills)
 
 
 async def _connected() -> None:

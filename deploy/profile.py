@@ -80,6 +80,9 @@ class PlannerConfig(Replicas):
     skills: tuple[str, ...] | None = Field(
         None, description="The skills that the planner is told of; all of the profile's when absent."
     )
+    learned: tuple[str, ...] = Field(
+        (), description="The skills that it was trained to use: dialect `json` names them without describing them."
+    )
     engine: EngineConfig = Field(description="vLLM's settings; its model `embedded` is built at the first start.")
 
     @property

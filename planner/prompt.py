@@ -7,7 +7,7 @@ exactly the words it was trained on.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from planner.conversation import Observation, ObservationTurn
@@ -25,10 +25,21 @@ def tool_line(spec: SkillSpec) -> str:
     return f"{spec.name}({', '.join(spec.args_model.model_fields)}): {spec.summary}"
 
 
-def system_text(tools: Sequence[SkillSpec]) -> str:
-    if not tools:
-        return SYSTEM
-    return "\n".join([SYSTEM, "Tools:", *(tool_line(spec) for spec in tools)])
+def system_text(tools: Sequence[SkillSpec], learned: Collection[str] = ()) -> str:
+    """What stands in front of a conversation.
+
+    Args:
+        learned: names of the tools that the model was trained to use. A name is enough for these; the others, which
+            it meets for the first time, are described.
+    """
+    named = [spec.name for spec in tools if spec.name in learned]
+    described = [tool_line(spec) for spec in tools if spec.name not in learned]
+    lines = [SYSTEM]
+    if named:
+        lines.append(f"Tools: {', '.join(named)}.")
+    if described:
+        lines += ["More tools:" if named else "Tools:", *described]
+    return "\n".join(lines)
 
 
 def observation_line(observation: Observation) -> str:

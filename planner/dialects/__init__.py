@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 from planner.dialects.base import Dialect
 from planner.dialects.json_dialect import JsonDialect
 from planner.dialects.llava_plus_v0 import LlavaPlusV0Dialect
 from planner.dialects.openai_tools import OpenAIToolsDialect
 
 
-def dialect(name: str) -> Dialect:
+def dialect(name: str, learned: Collection[str] = ()) -> Dialect:
     """The dialect called `name`.
+
+    Args:
+        learned: names of the skills that the model was trained to use, which `json` need not describe to it; the
+            other dialects describe all.
 
     Raises:
         ValueError: there is none; the message lists those that are.
     """
-    known: dict[str, type[Dialect]] = {
-        "json": JsonDialect,
+    known: dict[str, Callable[[], Dialect]] = {
+        "json": lambda: JsonDialect(learned),
         "llava_plus_v0": LlavaPlusV0Dialect,
         "openai_tools": OpenAIToolsDialect,
     }

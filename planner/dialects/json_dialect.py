@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,12 +18,19 @@ from services.core.spec import SkillSpec
 
 
 class JsonDialect:
-    """`{"thoughts":"...","actions":[{"API_name":"...","API_params":{...}}],"value":"..."}`"""
+    """`{"thoughts":"...","actions":[{"API_name":"...","API_params":{...}}],"value":"..."}`.
+
+    Args:
+        learned: see `planner.prompt.system_text`.
+    """
 
     name = "json"
 
+    def __init__(self, learned: Collection[str] = ()) -> None:
+        self._learned = frozenset(learned)
+
     def messages(self, conversation: Conversation, tools: Sequence[SkillSpec]) -> list[ChatMessage]:
-        system: ChatMessage = {"role": "system", "content": system_text(tools)}
+        system: ChatMessage = {"role": "system", "content": system_text(tools, self._learned)}
         return [system, *chat_messages(conversation, self.render, observation_text)]
 
     def schema(self, tools: Sequence[SkillSpec]) -> dict[str, Any]:

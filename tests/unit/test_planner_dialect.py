@@ -103,3 +103,14 @@ def test_a_conversation_becomes_system_user_assistant_and_result_messages() -> N
     assert DIALECT.parse(messages[2]["content"]) == call
     expected = 'easyocr model outputs: {"text":"one\\ntwo"}\n\nWhat does it say?'
     assert messages[3]["content"] == [{"type": "text", "text": expected}]
+
+
+def test_a_learned_tool_is_named_and_a_new_one_is_described() -> None:
+    other = discover().spec("sam")
+    spoken = JsonDialect(learned=["easyocr", "ram"])
+    system = spoken.messages((UserTurn(text="Hi"),), [TOOL, other])[0]["content"]
+    assert "Tools: easyocr." in system
+    assert TOOL.summary not in system
+    assert other.summary in system
+    assert "ram" not in system.replace("parameters", "")
+    assert spoken.messages((UserTurn(text="Hi"),), [other]) == DIALECT.messages((UserTurn(text="Hi"),), [other])
