@@ -35,6 +35,29 @@ class BadImage(GatewayError):
     code = "invalid_image"
 
 
+class FetchError(GatewayError):
+    """Nothing was fetched from a URL. `reason` is a half-sentence."""
+
+    def __init__(self, reason: str, *, param: str | None = None) -> None:
+        self.reason = reason
+        super().__init__(
+            f"The picture is not fetched: {reason}. Upload the file to /v1/images, or send it as a data: URL.",
+            param=param,
+        )
+
+
+class FetchRefused(FetchError):
+    """The URL leads where nothing is fetched from."""
+
+    code = "image_url_refused"
+
+
+class FetchFailed(FetchError):
+    """The URL is one that may be fetched, and no picture came of it."""
+
+    code = "image_url_failed"
+
+
 class BodyTooLarge(GatewayError):
     """The body is over `body_bytes_max`."""
 

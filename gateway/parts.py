@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from gateway.metrics import GatewayMetrics
-from gateway.ports import AnswerStore, ImageStore, Planner, SessionStore, SkillClient, TurnRunner
+from gateway.ports import AnswerStore, Fetcher, ImageStore, Planner, SessionStore, SkillClient, TurnRunner
 from gateway.settings import GatewaySettings
 from services.core.context import CallContext
 
@@ -23,7 +23,11 @@ async def nothing_to_close() -> None:
 
 @dataclass(frozen=True, slots=True)
 class GatewayParts:
-    """The ports' implementations; tests inject fakes. `close` frees what they hold."""
+    """The ports' implementations; tests inject fakes. `close` frees what they hold.
+
+    Attributes:
+        fetcher: None where pictures are not fetched from URLs.
+    """
 
     planner: Planner
     skills: SkillClient
@@ -32,6 +36,7 @@ class GatewayParts:
     answers: AnswerStore
     orchestrator: TurnRunner
     settings: GatewaySettings
+    fetcher: Fetcher | None = None
     close: Callable[[], Awaitable[None]] = nothing_to_close
 
 

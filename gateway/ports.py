@@ -22,6 +22,7 @@ __all__ = [
     "Answer",
     "AnswerStore",
     "CallContext",
+    "Fetcher",
     "ImageStore",
     "Planner",
     "SessionStore",
@@ -119,6 +120,19 @@ class ImageStore(Protocol):
 
     async def info(self, image_id: str, *, owner: str) -> ImageInfo:
         """Like `get` without the bytes; this too counts as a use and renews the time to live."""
+        ...
+
+
+class Fetcher(Protocol):
+    """Gets pictures from URLs that clients name; `gateway.security.fetch.GuardedFetch` in production."""
+
+    async def fetch(self, url: str) -> bytes:
+        """The bytes behind a URL. Nobody has looked at them: `ImageStore.put` says whether they are a picture.
+
+        Raises:
+            FetchRefused: the URL is none that is fetched.
+            FetchFailed: there is nothing to be had, or not in time.
+        """
         ...
 
 

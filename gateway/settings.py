@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
@@ -36,6 +37,24 @@ class GatewaySettings(BaseSettings):
         description="Largest picture, pixels (width times height); Pillow stops at 178 M.",
     )
     image_decodes_max: int = Field(2, ge=1, description="Uploads decoded at the same time, to bound memory.")
+    fetch_enabled: bool = Field(True, description="Fetch pictures that are given as https URLs.")
+    fetch_schemes: frozenset[Literal["https", "http"]] = Field(
+        frozenset({"https"}), min_length=1, description="Schemes of URLs that are fetched, as JSON."
+    )
+    fetch_ports: frozenset[int] = Field(
+        frozenset({443}), min_length=1, description="Ports that are fetched from, as JSON."
+    )
+    fetch_allowed: tuple[str, ...] = Field(
+        (),
+        description="Private hosts and networks that are fetched from too, such as an object store's, as JSON: "
+        '["minio.storage.svc", "10.1.0.0/16"].',
+    )
+    fetch_ca_file: Path | None = Field(
+        None, description="Certificate authorities (PEM) that are believed besides the usual ones."
+    )
+    fetch_redirects_max: int = Field(3, ge=0, description="Most redirects of one picture's URL.")
+    fetch_timeout_s: float = Field(10.0, gt=0, description="Longest a picture may take to fetch, seconds.")
+    fetches_max: int = Field(8, ge=1, description="Pictures fetched at the same time by one gateway process.")
     images_per_message_max: int = Field(8, ge=1, description="Most pictures in one message.")
     messages_max: int = Field(200, ge=1, description="Most messages in one chat request.")
     text_chars_max: int = Field(8_000, ge=1, description="Longest message, characters.")
@@ -74,3 +93,15 @@ class GatewaySettings(BaseSettings):
     answer_tokens_max: int = Field(512, ge=1, description="Longest planner reply, tokens.")
     history_turns_max: int = Field(8, ge=1, description="How many earlier turns the planner sees.")
     planner_brief: bool = Field(True, description="Leave out what a small planner does not use from skill results.")
+    grpc_host: str = Field("127.0.0.1", description="Address that gRPC listens on.")
+    grpc_port: int = Field(0, ge=0, le=65535, description="Port that gRPC listens on; 0 is none.")
+    grpc_message_bytes_max: int = Field(20 * 2**20, ge=1, description="Largest gRPC message that is taken, bytes.")
+    grpc_calls_max: int = Field(256, ge=1, description="gRPC calls answered at the same time by one gateway process.")
+    grpc_keepalive_s: float = Field(60.0, gt=0, description="Silence after which a gRPC client is pinged, seconds.")
+    grpc_keepalive_timeout_s: float = Field(
+        20.0, gt=0, description="How long a gRPC client may take to answer a ping, seconds."
+    )
+    grpc_watch_every_s: float = Field(
+        2.0, gt=0, description="How often readiness is looked at for those who watch grpc.health.v1, seconds."
+    )
+    grpc_grace_s: float = Field(3.0, ge=0, description="How long gRPC calls may finish on a stop, seconds.")

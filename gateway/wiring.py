@@ -10,6 +10,7 @@ from gateway.cached_skills import CachedSkills, Weights
 from gateway.orchestrator.orchestrator import Orchestrator
 from gateway.parts import GatewayParts
 from gateway.ports import ImageStore, Planner, SkillClient
+from gateway.security.fetch import guarded_fetch
 from gateway.settings import GatewaySettings
 from gateway.state.answers import RedisAnswerStore
 from gateway.state.images import RedisImageStore
@@ -54,9 +55,13 @@ def parts_around(
     if planner is None:
         raise ValueError("parts_around needs a planner, or one that settings.planner_url names.")
 
+    fetcher = guarded_fetch(settings)
+
     async def close() -> None:
         if engine is not None:
             await engine.close()
+        if fetcher is not None:
+            fetcher.close()
         await redis.aclose()
 
     skills = CachedSkills(skills_with(images), RedisResultsCache(redis, settings), images, weights or {})
@@ -68,6 +73,7 @@ def parts_around(
         answers=RedisAnswerStore(redis, settings),
         orchestrator=Orchestrator(planner, skills, images, settings),
         settings=settings,
+        fetcher=fetcher,
         close=close,
     )
 

@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 from pydantic import Field
 
-from gateway.errors import SessionBusy, SessionNotFound
+from gateway.errors import FetchRefused, SessionBusy, SessionNotFound
 from gateway.orchestrator.events import AnswerDelta, TurnEvent, TurnFinished, TurnRequest, Usage
 from gateway.parts import GatewayParts
 from gateway.ports import SkillOutcome, StoredImage, TurnRunner
@@ -188,6 +188,18 @@ class FakeImages:
 
     async def info(self, image_id: str, *, owner: str) -> ImageInfo:
         return (await self.get(image_id, owner=owner)).info
+
+
+@dataclass
+class FakeWeb:
+    """Fetches what `pages` has; any other URL is refused."""
+
+    pages: dict[str, bytes] = field(default_factory=dict)
+
+    async def fetch(self, url: str) -> bytes:
+        if url not in self.pages:
+            raise FetchRefused("there is no public address under this name")
+        return self.pages[url]
 
 
 class FakeSessions:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.api.chat_models import ChatRequest, Message
-from gateway.api.pictures import picture
+from gateway.api.pictures import pictures
 from gateway.api.visual_prompts import marks_of, symbols_of
 from gateway.errors import InvalidRequest
 from gateway.orchestrator.events import TurnRequest
@@ -35,7 +35,7 @@ async def turn_input(body: ChatRequest, parts: GatewayParts, owner: str) -> Turn
     instructions, which the planner sees in every turn.
 
     Raises:
-        InvalidRequest, BadImage, ImageNotFound, SessionNotFound.
+        InvalidRequest, BadImage, FetchError, ImageNotFound, SessionNotFound.
     """
     _refuse_unsupported(body)
     _check_messages(body.messages, parts.settings)
@@ -43,7 +43,7 @@ async def turn_input(body: ChatRequest, parts: GatewayParts, owner: str) -> Turn
     messages = body.messages
     if session is None:
         spoken = [(index, message) for index, message in enumerate(messages) if message.role in ("user", "assistant")]
-        *history, last = await _turns(spoken, parts.images, owner)
+        *history, last = await _turns(spoken, parts, owner)
         earlier, question = last_exchanges(tuple(history), parts.settings.history_turns_max), last
         session = await parts.sessions.create(owner=owner)
         session = session.model_copy(
@@ -54,7 +54,7 @@ async def turn_input(body: ChatRequest, parts: GatewayParts, owner: str) -> Turn
             }
         )
     else:
-        (question,) = await _turns([(len(messages) - 1, messages[-1])], parts.images, owner)
+        (question,) = await _turns([(len(messages) - 1, messages[-1])], parts, owner)
         recent = session.images[-parts.settings.images_per_message_max :]
         await _renew([*recent, *session.symbols.values()], parts.images, owner)
     assert isinstance(question, UserTurn)
@@ -66,7 +66,7 @@ async def turn_input(body: ChatRequest, parts: GatewayParts, owner: str) -> Turn
             images=question.images,
             image_names=_names(last_message, question.images),
             marks=marks_of([part for _, part in visual]),
-            symbols=await symbols_of(visual, parts.images, parts.settings, owner=owner),
+            symbols=await symbols_of(visual, parts, owner=owner),
             mode=body.mode or parts.settings.turn_mode,
             max_tokens=body.max_completion_tokens or body.max_tokens,
             temperature=body.temperature or 0.0,
@@ -115,16 +115,15 @@ def _instructions(messages: Sequence[Message]) -> str:
     return "\n\n".join(message.text for message in messages if message.role in ("system", "developer"))
 
 
-async def _turns(numbered: Sequence[tuple[int, Message]], images: ImageStore, owner: str) -> list[Turn]:
+async def _turns(numbered: Sequence[tuple[int, Message]], parts: GatewayParts, owner: str) -> list[Turn]:
     turns: list[Turn] = []
     for index, message in numbered:
         if message.role == "assistant":
             turns.append(AssistantTurn(output=PlannerOutput(value=message.text)))
             continue
-        infos = [
-            await picture(url, images, owner=owner, param=f"messages.{index}.content.{part}.image_url.url")
-            for part, url in message.picture_urls
-        ]
+        where = f"messages.{index}.content"
+        urls = [(url, f"{where}.{part}.image_url.url") for part, url in message.picture_urls]
+        infos = await pictures(urls, parts, owner=owner)
         handles = dict.fromkeys(info.id for info in infos)
         turns.append(UserTurn(text=message.text, images=tuple(handles)))
     return turns

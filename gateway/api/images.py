@@ -6,10 +6,12 @@ import asyncio
 import time
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, File, Query, Request, UploadFile
+from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
+from gateway.api.pictures import picture
+from gateway.disconnect import cancelled_when_client_leaves
 from gateway.errors import InvalidRequest
 from gateway.overlay import drawings_of, overlay_png, thumbnail_jpeg
 from gateway.parts import ANONYMOUS, GatewayParts, parts_of
@@ -43,11 +45,21 @@ class ImageDetails(UploadedImage):
 
 
 @router.post("/v1/images", status_code=201, response_model=UploadedImage)
-async def upload_image(file: Annotated[UploadFile, File(description="The picture.")], request: Request) -> Response:
+async def upload_image(
+    request: Request,
+    file: Annotated[UploadFile | None, File(description="The picture.")] = None,
+    url: Annotated[str | None, Form(description="Or where it is: an https or data: URL.")] = None,
+) -> Response:
     """Store a picture (PNG, JPEG, WebP; of GIF, BMP and TIFF the first frame as PNG) and get its handle."""
     parts = parts_of(request)
-    data = await file.read(parts.settings.image_bytes_max + 1)
-    return FastJson(_public(await parts.images.put(data, owner=ANONYMOUS)), status_code=201)
+    if (file is None) == (url is None):
+        raise InvalidRequest("Send either the field file, with the picture, or the field url.", param="file")
+    if url is not None:
+        async with cancelled_when_client_leaves(request.receive):
+            info = await picture(url, parts, owner=ANONYMOUS, param="url")
+    elif file is not None:
+        info = await parts.images.put(await file.read(parts.settings.image_bytes_max + 1), owner=ANONYMOUS)
+    return FastJson(_public(info), status_code=201)
 
 
 @router.get("/v1/images/{image_id}", response_class=Response, responses={200: {"content": {"image/*": {}}}})

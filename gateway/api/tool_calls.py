@@ -18,7 +18,7 @@ from services.core.spec import SkillSpec, Symbol
 from services.core.types import MaskRLE
 
 Given = Mapping[Symbol, str | MaskRLE]
-"""What a skill works on besides its arguments: a handle, a data: URL, or for masks a run-length code."""
+"""What a skill works on besides its arguments: a handle, a data: or https URL, or for masks a run-length code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,5 @@ async def call_tool(
 
 async def _handle(symbol: Symbol, given: str | MaskRLE, parts: GatewayParts, owner: str) -> str:
     if isinstance(given, MaskRLE):
-        pixels_max = parts.settings.image_pixels_max
-        return (await mask(given, parts.images, owner=owner, param=str(symbol), pixels_max=pixels_max)).id
-    return (await picture(given, parts.images, owner=owner, param=str(symbol))).id
+        return (await mask(given, parts, owner=owner, param=str(symbol))).id
+    return (await picture(given, parts, owner=owner, param=str(symbol))).id

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
 from gateway.api.pictures import mask, picture
-from gateway.ports import ImageStore
-from gateway.settings import GatewaySettings
+from gateway.parts import GatewayParts
 from gateway.state.models import Marks
 from services.core.spec import Symbol
 from services.core.types import Box, MaskRLE, Point
@@ -18,7 +17,7 @@ MARKS_MAX = 64
 MaskGiven = Annotated[
     Annotated[str, Tag("picture")] | Annotated[MaskRLE, Tag("rle")],
     Discriminator(lambda value: "picture" if isinstance(value, str) else "rle"),
-    Field(description="A handle or data: URL of a picture that is white inside, or a COCO run-length code."),
+    Field(description="A handle, data: or https URL of a picture that is white inside, or a COCO run-length code."),
 ]
 
 
@@ -51,7 +50,7 @@ class MaskPart(BaseModel):
 
 
 class ReferencePart(BaseModel):
-    """A reference picture (a handle or data: URL) with a mask over what is meant in it."""
+    """A reference picture (a handle, data: or https URL) with a mask over what is meant in it."""
 
     type: Literal["reference"]
     image: str
@@ -72,24 +71,21 @@ def marks_of(parts: list[VisualPart]) -> Marks:
     return Marks(points=points, point_labels=labels, boxes=boxes)
 
 
-async def symbols_of(
-    numbered: list[tuple[str, VisualPart]], images: ImageStore, settings: GatewaySettings, *, owner: str
-) -> dict[Symbol, str]:
+async def symbols_of(numbered: list[tuple[str, VisualPart]], parts: GatewayParts, *, owner: str) -> dict[Symbol, str]:
     """Handles of the drawn masks and reference pictures; of several of a kind the last counts.
 
     Args:
         numbered: parts with where they stand in the request.
 
     Raises:
-        BadImage, ImageNotFound, InvalidRequest: see `gateway.api.pictures`.
+        BadImage, ImageNotFound, InvalidRequest, FetchError: see `gateway.api.pictures`.
     """
     found: dict[Symbol, str] = {}
 
     async def stored(given: str | MaskRLE, param: str) -> str:
         if isinstance(given, MaskRLE):
-            pixels_max = settings.image_pixels_max
-            return (await mask(given, images, owner=owner, param=param, pixels_max=pixels_max)).id
-        return (await picture(given, images, owner=owner, param=param)).id
+            return (await mask(given, parts, owner=owner, param=param)).id
+        return (await picture(given, parts, owner=owner, param=param)).id
 
     for where, part in numbered:
         if isinstance(part, MaskPart):

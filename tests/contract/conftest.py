@@ -5,24 +5,31 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import httpx
 import pytest
 import uvicorn
-from gateway_fakes import FakePlanner, FakeSkills
+from gateway_fakes import FakePlanner, FakeSkills, FakeWeb
 
 from gateway.app import create_app
 from gateway.parts import GatewayParts
+from gateway.ports import Fetcher, Planner, SkillClient
 from gateway.settings import GatewaySettings
 from gateway.wiring import parts_around
+from tests.conftest import free_port
 
 
 @dataclass(frozen=True)
 class RunningGateway:
+    """Where a gateway listens, and the fakes behind it; `grpc` is host:port."""
+
     url: str
+    grpc: str
     planner: FakePlanner
     skills: FakeSkills
+    web: FakeWeb
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=30.0)
@@ -30,10 +37,21 @@ class RunningGateway:
 
 @pytest.fixture(scope="session")
 def gateway(redis_url: str) -> Iterator[RunningGateway]:
-    planner, skills = FakePlanner(), FakeSkills()
+    planner, skills, web = FakePlanner(), FakeSkills(), FakeWeb()
+    with served(redis_url, skills, planner, web) as (url, grpc):
+        yield RunningGateway(url, grpc, planner, skills, web)
+
+
+@contextmanager
+def served(
+    redis_url: str, skills: SkillClient, planner: Planner, web: Fetcher | None = None
+) -> Iterator[tuple[str, str]]:
+    """A gateway around the given skills and planner: its URL, and where gRPC is."""
+    grpc_port = free_port()
 
     async def make_parts(settings: GatewaySettings) -> GatewayParts:
-        return parts_around(settings.model_copy(update={"redis_url": redis_url}), lambda _: skills, planner)
+        ours = settings.model_copy(update={"redis_url": redis_url, "grpc_port": grpc_port})
+        return replace(parts_around(ours, lambda _: skills, planner), fetcher=web)
 
     app = create_app(make_parts=make_parts, specs=skills.specs())
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
@@ -41,6 +59,8 @@ def gateway(redis_url: str) -> Iterator[RunningGateway]:
         # The socket listens already: a client that comes early waits in its queue.
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
-        yield RunningGateway(f"http://127.0.0.1:{listening.getsockname()[1]}", planner, skills)
-        server.should_exit = True
-        thread.join(timeout=30)
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}", f"127.0.0.1:{grpc_port}"
+        finally:
+            server.should_exit = True
+            thread.join(timeout=30)

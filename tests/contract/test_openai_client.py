@@ -80,6 +80,25 @@ def test_a_handle_stands_for_an_uploaded_picture(client: openai.OpenAI, gateway:
     assert answer.images == [handle]
 
 
+def test_pictures_may_be_given_by_url_several_at_once(client: openai.OpenAI, gateway: Any) -> None:
+    urls = ["https://pictures.test/a.png", "https://pictures.test/b.png"]
+    gateway.web.pages = {urls[0]: picture(), urls[1]: picture(color="blue")}
+    answer = ask(client, question("What is it?", *urls, PICTURE))
+    assert answer.choices[0].message.content.startswith("I see 3 picture(s).")
+    assert len(set(answer.images)) == 3
+
+
+@pytest.mark.parametrize("found", [b"<html>Not found</html>", picture(size=(20_000, 20_000), mode="1", color=0)])
+def test_what_a_url_gives_is_a_picture_only_if_it_decodes_as_one_within_the_limits(
+    client: openai.OpenAI, gateway: Any, found: bytes
+) -> None:
+    gateway.web.pages = {"https://pictures.test/x.png": found}
+    with pytest.raises(openai.BadRequestError) as bad:
+        ask(client, question("What is it?", "https://pictures.test/x.png"))
+    assert bad.value.code == "invalid_image"
+    assert bad.value.param == "messages.0.content.1.image_url.url"
+
+
 def test_a_stream_adds_up_to_the_answer_and_ends_with_the_session(client: openai.OpenAI) -> None:
     stream = ask(client, question("Please read the sign.", PICTURE), stream=True, extra_body={"debug": True})
     chunks = list(stream)
@@ -109,7 +128,7 @@ def test_models_are_listed(client: openai.OpenAI) -> None:
 def test_errors_are_the_clients_own_exceptions(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as bad:
         ask(client, question("Hi", "https://example.com/cat.png"))
-    assert bad.value.code == "invalid_request"
+    assert bad.value.code == "image_url_refused"
     assert bad.value.param == "messages.0.content.1.image_url.url"
     assert bad.value.request_id
     with pytest.raises(openai.NotFoundError):

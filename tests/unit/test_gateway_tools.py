@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 from fastapi import FastAPI
-from gateway_fakes import FakeSkills, data_url, fake_parts, picture
+from gateway_fakes import FakeSkills, FakeWeb, data_url, fake_parts, picture
 
 from gateway.app import create_app
 from gateway.ports import SkillOutcome
@@ -236,6 +236,29 @@ async def test_a_client_that_leaves_cancels_its_call() -> None:
     assert sent == []
     labels = {"skill": "reader", "outcome": "cancelled"}
     assert app.state.metrics.registry.get_sample_value("llava_plus_skill_calls_total", labels) == 1
+
+
+async def test_a_picture_may_be_uploaded_or_called_with_by_its_url(skills: FakeSkills) -> None:
+    url = "https://pictures.test/cat.png"
+    parts = fake_parts(skills=skills, fetcher=FakeWeb({url: picture()}))
+    transport = httpx.ASGITransport(app=create_app(parts))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        stored = await client.post("/v1/images", files={"url": (None, url)})
+        assert stored.status_code == 201
+        called = await client.post("/v1/tools/reader", json={"image": url})
+        assert called.json()["images"] == {"image": stored.json()["id"]}
+        refused = await client.post("/v1/tools/reader", json={"image": "https://inside.test/"})
+        assert refused.status_code == 400
+        assert refused.json()["error"]["code"] == "image_url_refused"
+        assert refused.json()["error"]["param"] == "image"
+        neither = await client.post("/v1/images", files={})
+        assert neither.status_code == 400
+
+
+async def test_where_fetching_is_turned_off_a_url_is_refused_with_what_to_do(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/tools/reader", json={"image": "https://pictures.test/cat.png"})
+    assert response.status_code == 400
+    assert "upload the file to /v1/images" in response.json()["error"]["message"]
 
 
 async def test_a_stored_picture_can_be_fetched_and_is_never_run_as_a_page(client: httpx.AsyncClient) -> None:

@@ -1,0 +1,1 @@
+"""What keeps the gateway's users from reaching further than they should."""
