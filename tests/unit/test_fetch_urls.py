@@ -74,7 +74,7 @@ def test_an_operator_may_allow_a_network_but_no_metadata_service() -> None:
         "https://⑯⑨.②⑤④.⑯⑨.②⑤④⑯/", "https://a..b/", "https://-a.org/",
         "https://.example.org/", "https:///path", "https:example.org", "https:/example.org", "https://",
         "https://example.org:80/", "https://example.org:8443/", "https://example.org:0/", "https://example.org:65536/",
-        "https://example.org:４４３/", "https://example.org:443:443/", "https://example.org:-1/",
+        "https://example.org:\uff14\uff14\uff13/", "https://example.org:443:443/", "https://example.org:-1/",
         "http://example.org/", "ftp://example.org/", "file:///etc/passwd", "gopher://example.org/", "HTTPS+x://a.b/",
         "https://exam\u202eple.org/ \u2028", "https://" + "a" * 64 + ".org/", "https://example.org/" + "a" * 5000,
     ],
