@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from gateway import error_handlers
 from gateway.api import chat, health, images, models, sessions, tools, web
+from gateway.api.grpc.server import configured_grpc_server
 from gateway.metrics import GatewayMetrics
 from gateway.middleware import AccessLog, BodyLimit, LastResort, RequestId
 from gateway.parts import GatewayParts, nothing_to_close
@@ -81,12 +82,12 @@ def _lifespan(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        parts = await make_parts(settings)
-        app.state.parts = parts
-        try:
+        async with AsyncExitStack() as running:
+            parts = await make_parts(settings)
+            running.push_async_callback(parts.close)
+            app.state.parts = parts
+            await running.enter_async_context(configured_grpc_server(parts, app.state.metrics))
             yield
-        finally:
-            await parts.close()
 
     return lifespan
 

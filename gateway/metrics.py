@@ -31,6 +31,16 @@ class GatewayMetrics:
             registry=registry,
         )
         self.active = Gauge("llava_plus_requests_active", "HTTP requests being answered now.", registry=registry)
+        self._grpc_calls = Counter(
+            "llava_plus_grpc_calls", "gRPC calls answered.", ["method", "code"], registry=registry
+        )
+        self._grpc_seconds = Histogram(
+            "llava_plus_grpc_seconds",
+            "Time from a gRPC call's start to the end of its answer.",
+            ["method"],
+            buckets=HTTP_BUCKETS_S,
+            registry=registry,
+        )
         self._turns = Counter("llava_plus_turns", "Chat turns by how they ended.", ["outcome"], registry=registry)
         self._planner_seconds = Histogram(
             "llava_plus_planner_seconds", "Planner calls.", buckets=MODEL_BUCKETS_S, registry=registry
@@ -49,6 +59,10 @@ class GatewayMetrics:
     def request_done(self, route: str, method: str, status: int, seconds: float) -> None:
         self._requests.labels(route, method, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
+
+    def grpc_call(self, method: str, code: str, seconds: float) -> None:
+        self._grpc_calls.labels(method, code).inc()
+        self._grpc_seconds.labels(method).observe(seconds)
 
     def skill_call(self, skill: str, outcome: str, seconds: float) -> None:
         """Count one call. A name that no skill has (a planner may invent one) is counted as `unknown`."""

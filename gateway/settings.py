@@ -56,6 +56,15 @@ class GatewaySettings(BaseSettings):
     fetch_timeout_s: float = Field(10.0, gt=0, description="Longest a picture may take to fetch, seconds.")
     fetches_max: int = Field(8, ge=1, description="Pictures fetched at the same time by one gateway process.")
     images_per_message_max: int = Field(8, ge=1, description="Most pictures in one message.")
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="Where clients reach the gateway, for the URLs of pictures in answers; else these are paths.",
+    )
+    answers_max: int = Field(4, ge=1, description="Most answers to one chat request (n).")
+    alternatives_temperature: float = Field(
+        0.7, ge=0, le=2, description="Of answers after the first where a request has n and no temperature."
+    )
     messages_max: int = Field(200, ge=1, description="Most messages in one chat request.")
     text_chars_max: int = Field(8_000, ge=1, description="Longest message, characters.")
     session_ttl_s: int = Field(24 * 3600, ge=1, description="How long an unused session is kept, seconds.")

@@ -74,7 +74,7 @@ class ChatTurn:
             raise SessionBusy
         await self._parts.sessions.save(finished.session)
         if self._answering is not None:
-            await self._answering.keep(self._completion(finished))
+            await self._answering.keep(self.completed(finished))
 
     async def completion(self, events: Events) -> dict[str, Any]:
         """The whole turn as one `chat.completion`."""
@@ -84,9 +84,10 @@ class ChatTurn:
                 if isinstance(event, TurnFinished):
                     finished = event
         assert finished is not None, "a turn ends with TurnFinished"
-        return self._completion(finished)
+        return self.completed(finished)
 
-    def _completion(self, finished: TurnFinished) -> dict[str, Any]:
+    def completed(self, finished: TurnFinished) -> dict[str, Any]:
+        """The `chat.completion` of a turn that has ended so."""
         message = {"role": "assistant", "content": finished.answer, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finished.finish_reason}
         return {

@@ -60,7 +60,10 @@ def served(
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}", f"127.0.0.1:{grpc_port}"
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            # Waits for the start: gRPC listens from then on.
+            httpx.get(f"{url}/healthz", timeout=30.0).raise_for_status()
+            yield url, f"127.0.0.1:{grpc_port}"
         finally:
             server.should_exit = True
             thread.join(timeout=30)

@@ -1,0 +1,1 @@
+"""The platform over gRPC: `llava_plus/v1/platform.proto`, served inside the gateway's process."""
