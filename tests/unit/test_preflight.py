@@ -6,6 +6,9 @@ import pytest
 
 from deploy import preflight
 from deploy.errors import UsageError
+from deploy.profile import load_profile
+from deploy.settings import DeploySettings
+from tests.conftest import free_port
 
 GIB = 2**30
 
@@ -29,6 +32,23 @@ def test_a_free_port_passes() -> None:
         port = probe.getsockname()[1]
 
     preflight.check_port("127.0.0.1", port)
+
+
+def test_a_grpc_port_in_use_is_said_with_the_variable_that_chooses_another(taken_port: int) -> None:
+    free = {"host": "127.0.0.1", "port": free_port(), "folders": [], "own_redis": False}
+
+    with pytest.raises(UsageError, match=rf"Port {taken_port} is in use.*LLAVA_PLUS_GRPC_PORT"):
+        preflight.check_all(load_profile("embedded"), grpc_port=taken_port, **free)
+
+
+@pytest.mark.parametrize(
+    ("settings", "grpc_port"),
+    [({"port": 8000}, 9000), ({"port": 65000}, 64000), ({"grpc_port": 50051}, 50051), ({"grpc_port": 0}, 0)],
+)
+def test_grpc_is_a_thousand_ports_beside_http_unless_it_is_put_elsewhere(
+    settings: dict[str, int], grpc_port: int
+) -> None:
+    assert DeploySettings.model_validate(settings).chosen_grpc_port == grpc_port
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
