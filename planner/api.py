@@ -33,7 +33,7 @@ class PlanRequest:
         instructions: what the application wants of all answers; it stays in front however much history is dropped.
         max_tokens: bound of the reply.
         may_act: False leaves the planner no choice but to answer; the prompt stays the same.
-        temperature: 0 is greedy.
+        temperature: 0 is greedy; top_p: the share of probability that is sampled from, all by default.
     """
 
     conversation: Conversation
@@ -43,6 +43,7 @@ class PlanRequest:
     temperature: float = 0.0
     seed: int | None = None
     instructions: str = ""
+    top_p: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,7 @@ class PlannerClient:
             schema=self._dialect.schema(request.tools if request.may_act else ()),
             max_tokens=request.max_tokens,
             temperature=request.temperature,
+            top_p=request.top_p,
             seed=request.seed,
             request_id=context.request_id,
             tools=self._dialect.tools(request.tools),

@@ -199,6 +199,7 @@ def _sampling(request: EngineRequest) -> Any:
     return SamplingParams(
         max_tokens=request.max_tokens,
         temperature=request.temperature,
+        top_p=1.0 if request.top_p is None else request.top_p,
         seed=request.seed,
         structured_outputs=structured,
         output_kind=RequestOutputKind.DELTA,

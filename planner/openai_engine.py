@@ -110,6 +110,8 @@ class OpenAIEngine:
         }
         if request.seed is not None:
             body["seed"] = request.seed
+        if request.top_p is not None:
+            body["top_p"] = request.top_p
         if request.tools:
             body |= {"tools": request.tools, "tool_choice": "auto" if request.may_act else "none"}
         if request.schema is not None:

@@ -12,7 +12,7 @@ class EngineRequest:
 
     Attributes:
         schema: JSON schema that the reply must fit, or None.
-        temperature: 0 is greedy.
+        temperature: 0 is greedy; top_p: the share of probability that is sampled from, all by default.
         tools: for engines with native tool calls: OpenAI's functions; may_act: whether they may be called.
     """
 
@@ -24,6 +24,7 @@ class EngineRequest:
     request_id: str
     tools: list[dict[str, Any]] | None = None
     may_act: bool = True
+    top_p: float | None = None
 
     def to_wire(self) -> dict[str, Any]:
         return asdict(self)

@@ -37,7 +37,7 @@ async def turn_input(body: ChatRequest, parts: GatewayParts, owner: str) -> Turn
     Raises:
         InvalidRequest, BadImage, FetchError, ImageNotFound, SessionNotFound.
     """
-    _refuse_unsupported(body)
+    _refuse_unsupported(body, parts.settings)
     _check_messages(body.messages, parts.settings)
     session = await parts.sessions.get(body.session_id, owner=owner) if body.session_id else None
     messages = body.messages
@@ -70,15 +70,19 @@ async def turn_input(body: ChatRequest, parts: GatewayParts, owner: str) -> Turn
             mode=body.mode or parts.settings.turn_mode,
             max_tokens=body.max_completion_tokens or body.max_tokens,
             temperature=body.temperature or 0.0,
+            top_p=body.top_p,
             seed=body.seed,
         ),
         session,
     )
 
 
-def _refuse_unsupported(body: ChatRequest) -> None:
-    if body.n not in (None, 1):
-        raise InvalidRequest("n: only one answer is given; leave n out or send 1.", param="n")
+def _refuse_unsupported(body: ChatRequest, settings: GatewaySettings) -> None:
+    answers_max = settings.answers_max
+    if (body.n or 1) > answers_max:
+        raise InvalidRequest(f"n: at most {answers_max} answers are given.", param="n")
+    if (body.n or 1) > 1 and body.stream:
+        raise InvalidRequest("n: several answers cannot be streamed; leave out stream, or n.", param="n")
     if body.tools or body.functions or body.tool_choice not in (None, "auto", "none"):
         param = "tools" if body.tools else "functions" if body.functions else "tool_choice"
         raise InvalidRequest(

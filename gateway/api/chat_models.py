@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from gateway.api.answer_pictures import AnswerPicture
 from gateway.api.visual_prompts import VisualPart
 from gateway.state.models import Mode, StepRecord
 
@@ -30,7 +31,7 @@ class TextPart(BaseModel):
 
 
 class ImageUrl(BaseModel):
-    """Where a picture is: a data: URL (base64) or a handle (`img_...`)."""
+    """Where a picture is: an https URL, a data: URL (base64) or a handle (`img_...`)."""
 
     url: str
     detail: str | None = Field(None, description="Accepted and not used.")
@@ -89,10 +90,10 @@ class StreamOptions(BaseModel):
 
 
 class ChatRequest(BaseModel):
-    """OpenAI's request plus `session_id`, `mode` and `debug`.
+    """OpenAI's request plus `session_id`, `mode`, `inline_images` and `debug`.
 
-    Fields of OpenAI's that are not listed are accepted and not used (`user`, `top_p`, ...); those
-    that would change what the answer means (`n`, `tools`, `response_format`, `stop`, ...) are refused.
+    Fields of OpenAI's that are not listed are accepted and not used (`metadata`, `store`, ...); those
+    that would change what the answer means (`tools`, `response_format`, `stop`, ...) are refused.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -105,7 +106,16 @@ class ChatRequest(BaseModel):
     max_tokens: int | None = Field(None, ge=1, description="Longest planner reply, tokens.")
     max_completion_tokens: int | None = Field(None, ge=1, description="OpenAI's newer name of max_tokens.")
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    n: int | None = Field(None, description="Only 1.")
+    top_p: float | None = Field(
+        None, gt=0.0, le=1.0, allow_inf_nan=False, description="Sample from the likeliest tokens of this probability."
+    )
+    n: int | None = Field(
+        None,
+        ge=1,
+        description="How many answers; a setting bounds it. Those after the first are sampled where temperature is "
+        "left out.",
+    )
+    user: Utf8 | None = Field(None, description="Accepted and not used: OpenAI's name of a client's user.")
     stop: Any = Field(None, description="Not supported: leave it out.")
     tools: Any = Field(None, description="Not supported: the planner has its own; see GET /v1/tools.")
     tool_choice: Any = Field(None, description='Not supported, except "auto" and "none".')
@@ -117,6 +127,7 @@ class ChatRequest(BaseModel):
         None,
         description="fly: the planner calls what it wants; all_tools: all tools that understand pictures run first.",
     )
+    inline_images: bool = Field(False, description="Return the bytes of pictures too, as data: URLs.")
     debug: bool = Field(False, description="Return the steps too: thoughts, actions, results, timings.")
 
 
@@ -127,10 +138,11 @@ class AnswerMessage(BaseModel):
 
 
 class Choice(BaseModel):
-    index: Literal[0]
+    index: int
     message: AnswerMessage
     logprobs: None = None
     finish_reason: Literal["stop", "length"]
+    pictures: list[AnswerPicture] = Field(description="What skills made for this answer, oldest first.")
 
 
 class TokenUsage(BaseModel):
@@ -156,6 +168,6 @@ class ChatCompletion(BaseModel):
     usage: TokenUsage
     session_id: str = Field(description="Send it with the next question to go on.")
     images: list[str] = Field(description="Handles of the pictures that came with the question.")
-    produced_images: list[str] = Field(description="Handles of the pictures that skills made for the answer.")
+    produced_images: list[str] = Field(description="Handles of the pictures that skills made for the first answer.")
     cached: list[str] = Field(description="Skills whose results came from the cache.")
     debug: Debug | None = None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
+from gateway.api.alternatives import alternatives
+from gateway.api.answer_pictures import described, inlined
 from gateway.api.chat_input import TurnInput
 from gateway.api.chat_models import ChatRequest
 from gateway.error_handlers import http_error
@@ -42,6 +44,8 @@ class ChatTurn:
         self._context = context
         self._answering = answering
         self._hold = hold
+        self._others: list[TurnFinished] = []
+        self._pictures: dict[str, dict[str, Any]] = {}
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
 
@@ -56,12 +60,18 @@ class ChatTurn:
                 yield event
 
     async def _measured(self) -> Events:
-        run = self._parts.orchestrator.run(self._given.request, self._given.session, self._context)
+        parts, given, context = self._parts, self._given, self._context
+        body, sampled = self._body, parts.settings.alternatives_temperature
+        more, temperature = (body.n or 1) - 1, sampled if body.temperature is None else body.temperature
         try:
-            async with aclosing(run) as events:
+            async with (
+                alternatives(given, more, temperature, parts, self._metrics, context) as others,
+                aclosing(parts.orchestrator.run(given.request, given.session, context)) as events,
+            ):
                 async for event in events:
                     self._metrics.turn_event(event)
                     if isinstance(event, TurnFinished):
+                        self._others = await others()
                         await self._keep(event)
                     yield event
         except BaseException as error:
@@ -72,6 +82,9 @@ class ChatTurn:
         if self._hold is not None and self._hold.lost:
             # The lock ran out: another message may have changed the session meanwhile.
             raise SessionBusy
+        produced = [handle for one in (finished, *self._others) for handle in one.produced]
+        described_pictures = await described(dict.fromkeys(produced), self._parts, owner=self._context.owner)
+        self._pictures = {picture["id"]: picture for picture in described_pictures}
         await self._parts.sessions.save(finished.session)
         if self._answering is not None:
             await self._answering.keep(self.completed(finished))
@@ -84,18 +97,35 @@ class ChatTurn:
                 if isinstance(event, TurnFinished):
                     finished = event
         assert finished is not None, "a turn ends with TurnFinished"
-        return self.completed(finished)
+        return await self.shown(self.completed(finished))
+
+    async def shown(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """The answer, or chunk of it, with its pictures' bytes if they are asked for; they are not stored with it."""
+        if not self._body.inline_images:
+            return answer
+        return answer | {"choices": await inlined(answer["choices"], self._parts, owner=self._context.owner)}
 
     def completed(self, finished: TurnFinished) -> dict[str, Any]:
         """The `chat.completion` of a turn that has ended so."""
-        message = {"role": "assistant", "content": finished.answer, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finished.finish_reason}
+        answers = (finished, *self._others)
         return {
             **self._head("chat.completion"),
-            "choices": [choice],
-            "usage": _usage(finished.usage),
+            "choices": [self._choice(index, one) for index, one in enumerate(answers)],
+            "usage": _usage([one.usage for one in answers]),
             **self._ours(finished),
         }
+
+    def _choice(self, index: int, finished: TurnFinished) -> dict[str, Any]:
+        return {
+            "index": index,
+            "message": {"role": "assistant", "content": finished.answer, "refusal": None},
+            "logprobs": None,
+            "finish_reason": finished.finish_reason,
+            "pictures": self._pictures_of(finished),
+        }
+
+    def _pictures_of(self, finished: TurnFinished) -> list[dict[str, Any]]:
+        return [self._pictures[handle] for handle in finished.produced if handle in self._pictures]
 
     async def chunks(self, first: TurnEvent, rest: Events) -> AsyncGenerator[dict[str, Any], None]:
         """The turn as `chat.completion.chunk`s: role, text as it comes, finish reason, usage if asked for."""
@@ -118,9 +148,11 @@ class ChatTurn:
                     if event.answer != sent and event.answer.startswith(sent):
                         yield chunk({"content": event.answer[len(sent) :]})
                     ours = self._ours(event)
-                    yield {**chunk({}, event.finish_reason), **ours}
+                    last = chunk({}, event.finish_reason)
+                    last["choices"][0]["pictures"] = self._pictures_of(event)
+                    yield await self.shown({**last, **ours})
                     if usage_wanted:
-                        yield {**head, "choices": [], "usage": _usage(event.usage), **ours}
+                        yield {**head, "choices": [], "usage": _usage([event.usage]), **ours}
 
     def error_body(self, error: Exception) -> dict[str, Any]:
         return http_error(error).body(self._context.request_id)
@@ -149,7 +181,9 @@ async def answer_chunks(answer: dict[str, Any], body: ChatRequest) -> AsyncGener
     head = {name: ours[name] for name in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
     delta = {"role": "assistant", "content": choice["message"]["content"]}
     yield {**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}], **none}
-    last = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": choice["finish_reason"]}
+    last = {"index": 0, "delta": {}, "logprobs": None} | {
+        name: choice[name] for name in ("finish_reason", "pictures") if name in choice
+    }
     yield {**ours, **head, "choices": [last], **none}
     if usage_wanted:
         yield {**ours, **head, "choices": [], "usage": usage}
@@ -161,12 +195,9 @@ def _cached(finished: TurnFinished) -> list[str]:
     return [str(record["skill"]) for record in records if record.get("cached")]
 
 
-def _usage(usage: Usage) -> dict[str, int]:
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-    }
+def _usage(usages: Sequence[Usage]) -> dict[str, int]:
+    prompt, completion = (sum(getattr(one, name) for one in usages) for name in ("prompt_tokens", "completion_tokens"))
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
 async def _chained(first: TurnEvent, rest: Events) -> Events:

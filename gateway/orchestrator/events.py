@@ -29,6 +29,7 @@ class TurnRequest:
     mode: Mode = "fly"
     max_tokens: int | None = None
     temperature: float = 0.0
+    top_p: float | None = None
     seed: int | None = None
 
 

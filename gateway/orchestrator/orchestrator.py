@@ -82,6 +82,7 @@ class Orchestrator:
                 may_act=turn.may_act,
                 max_tokens=turn.max_tokens,
                 temperature=request.temperature,
+                top_p=request.top_p,
                 seed=request.seed,
                 instructions=session.instructions,
             )

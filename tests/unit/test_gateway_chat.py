@@ -247,7 +247,8 @@ async def test_a_client_that_leaves_cancels_its_turn(stream: bool, said_before_l
 @pytest.mark.parametrize(
     ("messages", "fields", "param"),
     [
-        ([question("Hi")], {"n": 2}, "n"),
+        ([question("Hi")], {"n": 5}, "n"),
+        ([question("Hi")], {"n": 2, "stream": True}, "n"),
         ([question("Hi")], {"tools": [{"type": "function"}]}, "tools"),
         ([question("Hi")], {"stop": ["x"]}, "stop"),
         ([question("Hi")], {"logprobs": True}, "logprobs"),
