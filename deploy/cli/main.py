@@ -12,15 +12,27 @@ from typing import Annotated
 
 import typer
 
+from deploy.cli.call import app as call_app
+from deploy.cli.chat import chat
 from deploy.cli.convert import convert
 from deploy.cli.embedded import app as embedded_app
+from deploy.cli.eval import app as eval_app
+from deploy.cli.images import app as images_app
 from deploy.cli.index import app as index_app
+from deploy.cli.sessions import app as sessions_app
+from deploy.cli.tools import tools
 from deploy.errors import DeployError
 
-app = typer.Typer(name="llava-plus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(name="llava-plus", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(index_app, name="index")
 app.add_typer(embedded_app, name="embedded")
+app.add_typer(eval_app, name="eval")
 app.command()(convert)
+app.command()(chat)
+app.add_typer(call_app, name="call")
+app.command()(tools)
+app.add_typer(sessions_app, name="sessions")
+app.add_typer(images_app, name="images")
 
 
 @app.command()

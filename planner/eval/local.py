@@ -1,22 +1,74 @@
-"""The embedded planner without a server, for scoring. Pictures are made up from their names."""
+"""The embedded planner without a server, for scoring.
+
+A picture's name is "file:PATH", or anything else, from which a picture is made up.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from planner.chat import picture_names, prompt_text
 from planner.conversation import Conversation
+from planner.dialects.base import ChatMessage
 from planner.dialects.json_dialect import JsonDialect
 from planner.format import PlannerOutput, UnparsableOutput
 from planner.model import WEIGHTS, DType, ensure_embedded, load_model, picture_tokens, processor
-from planner.train.batches import noise
+from planner.train.pictures import noise
+from planner.wire import EngineChunk, EngineRequest
+from services.core.context import CallContext
 from services.core.registry import discover
 
 MAX_NEW_TOKENS = 500
+_FILE = "file:"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a model wrote; `cut` says that the limit ended it."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    cut: bool
+
+
+class Writer(Protocol):
+    """A model in this process."""
+
+    def complete(self, messages: Sequence[ChatMessage], schema: dict[str, Any] | None, max_tokens: int) -> Written:
+        """Continue a chat, greedily; `schema` binds the reply where the engine can be bound."""
+        ...
+
+
+class LocalEngine:
+    """Implements `planner.client.Engine` with a model in this process, one request at a time."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._busy = asyncio.Lock()
+
+    async def generate(self, request: EngineRequest, context: CallContext) -> AsyncGenerator[EngineChunk, None]:
+        """See `planner.client.Engine.generate`; everything comes in one piece."""
+        async with self._busy:
+            written = await asyncio.to_thread(
+                self._writer.complete, request.messages, request.schema, request.max_tokens
+            )
+        yield EngineChunk(text=written.text)
+        yield EngineChunk(
+            final=True,
+            prompt_tokens=written.prompt_tokens,
+            completion_tokens=written.completion_tokens,
+            finish_reason="length" if written.cut else "stop",
+        )
+
+    async def ready(self) -> bool:
+        return True
 
 
 class TransformersPlanner:
@@ -27,7 +79,8 @@ class TransformersPlanner:
 
         self._dtype = getattr(torch, dtype)
         self._model = load_model(weights).to(self._dtype)
-        self._tokenizer: Any = processor(weights).tokenizer
+        self._processor: Any = processor(weights)
+        self._tokenizer: Any = self._processor.tokenizer
         self._picture_tokens = picture_tokens(weights)
         self._dialect = JsonDialect()
         registry = discover()
@@ -39,20 +92,31 @@ class TransformersPlanner:
 
     def write(self, conversation: Conversation) -> str:
         """The raw text of the planner's next turn."""
+        return self.complete(self._dialect.messages(conversation, self._tools), None, MAX_NEW_TOKENS).text
+
+    def complete(self, messages: Sequence[ChatMessage], schema: dict[str, Any] | None, max_tokens: int) -> Written:
+        """See `Writer`; nothing is bound here."""
         import torch
 
-        messages = self._dialect.messages(conversation, self._tools)
         prompt = prompt_text(self._tokenizer, messages).replace("<image>", "<image>" * self._picture_tokens)
         inputs = self._tokenizer(prompt, return_tensors="pt", add_special_tokens=False)
         names = picture_names(messages)
         if names:
-            side = self._model.config.vision_config.image_size
-            inputs["pixel_values"] = torch.stack([noise(name, side) for name in names]).to(self._dtype)
+            inputs["pixel_values"] = torch.stack([self._pixels(name) for name in names]).to(self._dtype)
         inputs.pop("token_type_ids", None)
         with torch.inference_mode():
-            written = self._model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
-        new = written[0, inputs["input_ids"].shape[1] :]
-        return str(self._tokenizer.decode(new, skip_special_tokens=True))
+            written = self._model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False)
+        length = inputs["input_ids"].shape[1]
+        new = written[0, length:]
+        ended = int(new[-1]) in _ids(self._model.generation_config.eos_token_id)
+        text = str(self._tokenizer.decode(new, skip_special_tokens=True))
+        return Written(text, int(length), len(new), cut=len(new) >= max_tokens and not ended)
+
+    def _pixels(self, name: str) -> Any:
+        if name.startswith(_FILE):
+            shown = _picture(name)
+            return self._processor.image_processor(images=shown, return_tensors="pt")["pixel_values"][0]
+        return noise(name, self._model.config.vision_config.image_size)
 
 
 class VllmPlanner:
@@ -84,17 +148,39 @@ class VllmPlanner:
         outputs = self._llm.generate([self._prompt(c) for c in conversations], sampling, use_tqdm=False)
         return [_parsed(self._dialect, output.outputs[0].text) for output in outputs]
 
+    def complete(self, messages: Sequence[ChatMessage], schema: dict[str, Any] | None, max_tokens: int) -> Written:
+        """See `Writer`."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
+
+        bound = StructuredOutputsParams(json=schema, disable_any_whitespace=True) if schema else None
+        sampling = SamplingParams(temperature=0.0, max_tokens=max_tokens, structured_outputs=bound)
+        (output,) = self._llm.generate([self._rendered(messages)], sampling, use_tqdm=False)
+        part = output.outputs[0]
+        return Written(
+            part.text, len(output.prompt_token_ids or ()), len(part.token_ids), cut=part.finish_reason == "length"
+        )
+
     def _prompt(self, conversation: Conversation) -> dict[str, Any]:
-        messages = self._dialect.messages(conversation, self._tools)
+        return self._rendered(self._dialect.messages(conversation, self._tools))
+
+    def _rendered(self, messages: Sequence[ChatMessage]) -> dict[str, Any]:
         prompt: dict[str, Any] = {"prompt": prompt_text(self._tokenizer, messages)}
         names = picture_names(messages)
         return prompt | ({"multi_modal_data": {"image": [_picture(name) for name in names]}} if names else {})
 
 
+def _ids(value: Any) -> list[int]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
 def _picture(name: str) -> Any:
-    """`noise` as a picture that still has to be preprocessed."""
+    """The file, or `noise` as a picture that still has to be preprocessed."""
     from PIL import Image
 
+    if name.startswith(_FILE):
+        with Image.open(name.removeprefix(_FILE)) as opened:
+            return opened.convert("RGB")
     pixels = ((noise(name, 64).clamp(-2, 2) + 2) * 63).byte().permute(1, 2, 0).numpy()
     return Image.fromarray(pixels)
 

@@ -1,0 +1,87 @@
+"""Puts scoring together with what it scores: the words of the gateway, the planner of a profile, a running platform."""
+
+from __future__ import annotations
+
+import time
+from asyncio import to_thread
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from deploy.profile import load_profile
+from gateway.orchestrator.events import TurnRequest
+from gateway.orchestrator.gallery import Gallery
+from gateway.orchestrator.question import question_text
+from gateway.state.models import Marks
+from planner.eval.cases import Case, Given
+from planner.eval.command import PlannerChoice, Progress, make_planner, offered, stand_in_picture, write_report
+from planner.eval.journal import Journal, fingerprint
+from planner.eval.matching import Tools
+from planner.eval.playing import PlannerPlayer, Player
+from planner.eval.tool_use import judged, play_all, to_json, to_markdown
+from services.core.spec import Symbol
+
+_ANY = "img_" + "0" * 40
+
+
+def words(text: str, given: Given) -> str:
+    """A request in the words in which the orchestrator puts it to the planner."""
+    symbols = {Symbol.MASK: _ANY} if given.mask else {}
+    if given.reference:
+        symbols |= {Symbol.REFERENCE_IMAGE: _ANY, Symbol.REFERENCE_MASK: _ANY}
+    marks = Marks.model_validate(given.marks.model_dump())
+    return question_text(TurnRequest(text=text, marks=marks, symbols=symbols), Gallery())
+
+
+def told_skills(planner: str, profile: str, skills: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The skills that a planner is told of, and those that it knows by name: a profile's for the embedded one."""
+    config = load_profile(profile).planner if planner.startswith("embedded") else None
+    learned = config.learned if config else ()
+    if skills is None:
+        return (config.skills or () if config else ()), learned
+    named = tuple(name.strip() for name in skills.split(",") if name.strip())
+    return (() if named == ("all",) else named), learned
+
+
+async def score_tool_use(
+    choice: PlannerChoice,
+    gateway: str | None,
+    path: Path,
+    cases: Sequence[Case],
+    folder: Path,
+    at_once: int,
+    stop: float | None,
+    fresh: bool,
+    say: Callable[[str], None],
+) -> Path:
+    """Play the requests and write the report.
+
+    Args:
+        gateway: the URL of a platform whose planner is scored instead of `choice`.
+        stop: begin nothing new after this time, by `time.monotonic`.
+
+    Raises:
+        EvaluationError, JournalError: the run cannot be made; the message says what to do.
+    """
+    tools = Tools(offered(()))
+    about = ({"gateway": gateway} if gateway else choice.about()) | {
+        "requests": fingerprint(await to_thread(path.read_text))
+    }
+    journal = Journal(folder / "played.jsonl", about, fresh=fresh)
+    player: Player
+    if gateway:
+        from planner.eval.gateway import GatewayPlayer
+
+        player = GatewayPlayer(gateway, stand_in_picture())
+    else:
+        player = PlannerPlayer(make_planner(choice, stand_in_picture), Tools(offered(choice.skills)), words)
+    played = await play_all(
+        cases,
+        player,
+        journal,
+        at_once=at_once,
+        tell=Progress(say),
+        until=lambda: stop is not None and time.monotonic() > stop,
+    )
+    verdicts = [judged(case, played[case.id], tools) for case in cases if case.id in played]
+    about = about | {"requests played": f"{len(verdicts)} of {len(cases)} ({path.name})"}
+    return write_report(folder, "tool_use", to_json(verdicts, about), to_markdown(verdicts, about))

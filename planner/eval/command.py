@@ -1,0 +1,166 @@
+"""What the commands of `llava-plus eval` share: planners by name, where results go, progress."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from planner.api import Planner
+from planner.client import Engine, PlannerClient
+from planner.dialects import dialect
+from services.core.errors import UnknownSkill
+from services.core.registry import discover
+from services.core.spec import SkillSpec
+
+RESULTS = Path("runs") / "evaluation"
+"""Where runs are kept unless a folder is named; git does not see it."""
+
+
+class EvaluationError(ValueError):
+    """A run cannot be made; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class PlannerChoice:
+    """Which planner to score.
+
+    Attributes:
+        planner: `embedded` (transformers in this process), `embedded-vllm`, or the URL of an OpenAI-compatible
+            endpoint with its version, for example https://example.org/v1.
+        model: the endpoint's name of its model, or a folder of weights for `embedded`.
+        key_env: the environment variable that holds the endpoint's key.
+        dialect: see `planner.dialects`.
+        skills: those that the planner is told of; all when empty.
+        learned: those that it knows by name.
+    """
+
+    planner: str = "embedded"
+    model: str = ""
+    key_env: str = ""
+    dialect: str = ""
+    skills: tuple[str, ...] = ()
+    learned: tuple[str, ...] = ()
+
+    @property
+    def is_url(self) -> bool:
+        return self.planner.startswith(("http://", "https://"))
+
+    def about(self) -> dict[str, Any]:
+        """What results depend on, without the key."""
+        return {
+            "planner": self.planner,
+            "model": self.model or "default",
+            "dialect": self.dialect or ("openai_tools" if self.is_url else "json"),
+            "skills": ", ".join(self.skills) or "all",
+        }
+
+
+def offered(skills: Sequence[str]) -> tuple[SkillSpec, ...]:
+    """The specs of the named skills, or of all that are installed.
+
+    Raises:
+        EvaluationError: one is unknown.
+    """
+    registry = discover()
+    if not skills:
+        return tuple(registry.specs())
+    try:
+        return tuple(registry.spec(name) for name in skills)
+    except UnknownSkill as error:
+        raise EvaluationError(f"--skills: {error.message}") from None
+
+
+def make_planner(choice: PlannerChoice, picture: Callable[[], bytes]) -> Planner:
+    """The planner that `choice` names.
+
+    Args:
+        picture: a picture's bytes, which an endpoint is sent for every picture of a request.
+
+    Raises:
+        EvaluationError: there is none.
+    """
+    if choice.is_url:
+        if not choice.model:
+            raise EvaluationError("Name the endpoint's model: --model NAME.")
+        from planner.openai_engine import OpenAIEngine
+
+        key = _key(choice.key_env)
+        engine: Engine = OpenAIEngine(choice.planner, choice.model, _OnePicture(picture), key)
+        return PlannerClient(engine, dialect(choice.dialect or "openai_tools", choice.learned), choice.model)
+    if choice.planner not in ("embedded", "embedded-vllm"):
+        raise EvaluationError(f"--planner {choice.planner}: use embedded, embedded-vllm, or an endpoint's URL.")
+    from planner.eval.local import LocalEngine, TransformersPlanner, VllmPlanner, Writer
+    from planner.model import WEIGHTS
+
+    kind = TransformersPlanner if choice.planner == "embedded" else VllmPlanner
+    writer: Writer = kind(Path(choice.model) if choice.model else WEIGHTS)
+    return PlannerClient(LocalEngine(writer), dialect(choice.dialect or "json", choice.learned), choice.planner)
+
+
+def _key(variable: str) -> str | None:
+    if not variable:
+        return None
+    if variable not in os.environ:
+        raise EvaluationError(f"The environment variable {variable} is not set: it is to hold the endpoint's key.")
+    return os.environ[variable]
+
+
+class _OnePicture:
+    """Implements `services.core.images.BytesReader`: the same picture under every handle."""
+
+    def __init__(self, picture: Callable[[], bytes]) -> None:
+        self._picture = picture
+
+    async def get(self, key: str) -> bytes | None:
+        return self._picture()
+
+
+class Progress:
+    """Says how far a run is and how long it will take, at most every few seconds."""
+
+    def __init__(self, say: Callable[[str], None], every_s: float = 10.0) -> None:
+        self._say = say
+        self._every_s = every_s
+        self._begun = self._last = time.monotonic()
+        self._first: int | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = done
+        if done < total and now - self._last < self._every_s:
+            return
+        self._last = now
+        fresh = done - self._first
+        left = f", about {(now - self._begun) / fresh * (total - done):.0f} s left" if fresh else ""
+        self._say(f"{done} of {total}{left}")
+
+
+def stand_in_picture() -> bytes:
+    """A plain drawn picture (PNG) for planners that must be sent one; the requests are judged by their words."""
+    from io import BytesIO
+
+    from PIL import Image, ImageDraw
+
+    shown = Image.new("RGB", (336, 336), (168, 205, 235))
+    draw = ImageDraw.Draw(shown)
+    draw.rectangle((0, 210, 336, 336), fill=(110, 160, 90))
+    draw.rectangle((60, 130, 150, 240), fill=(190, 90, 70))
+    draw.ellipse((220, 40, 280, 100), fill=(250, 220, 90))
+    out = BytesIO()
+    shown.save(out, "PNG")
+    return out.getvalue()
+
+
+def write_report(folder: Path, name: str, data: Mapping[str, Any], page: str) -> Path:
+    """NAME.json and NAME.md in `folder`; gives the page's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path = folder / f"{name}.md"
+    path.write_text(page, encoding="utf-8")
+    return path
