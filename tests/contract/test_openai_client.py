@@ -160,3 +160,10 @@ def test_giving_up_on_an_answer_stops_the_planner(gateway: Any) -> None:
     with gateway.client() as client, pytest.raises(httpx.ReadTimeout):
         client.post("/v1/chat/completions", json={"messages": [question("hang")]}, timeout=0.5)
     assert gateway.planner.cancelled.wait(timeout=10)
+
+
+def test_several_answers_come_with_the_tokens_of_all(client: openai.OpenAI) -> None:
+    answer = ask(client, question("Please read the sign.", PICTURE), n=3, temperature=0.5, seed=1, top_p=0.9, user="me")
+    assert [choice.message.content for choice in answer.choices] == ["It says STOP."] * 3
+    assert [choice.index for choice in answer.choices] == [0, 1, 2]
+    assert answer.usage.total_tokens == 90
