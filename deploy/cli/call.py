@@ -1,0 +1,140 @@
+"""`llava-plus call TOOL`: one skill, without the planner."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from deploy.cli.outcome import ending
+from deploy.cli.picture_files import given_picture, save_masks, save_pictures, write_all
+from deploy.cli.platform_client import Url, connect, connect_briefly
+from deploy.cli.results import result_lines
+from deploy.cli.terminal_pictures import Form, detect, show
+from deploy.cli.tool_command import IMAGE, ToolCall, tool_command
+from deploy.cli.waiting import waiting
+from deploy.errors import DeployError, UsageError
+from llava_plus import Client, Tool, ToolResult
+
+
+class ToolCommands(TyperGroup):
+    """The tools that the platform offers, each a command; the platform is asked once."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        # For help and completion, which are there without a platform too.
+        return sorted(_tools(ctx, quietly=True))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        tools = _tools(ctx, quietly=ctx.resilient_parsing)
+        tool = tools.get(cmd_name) or next((one for one in tools.values() if cmd_name in one.aliases), None)
+        if tool is not None:
+            return typer.main.get_command(tool_command(tool, call_tool))
+        if ctx.resilient_parsing or cmd_name.startswith("-"):
+            return None
+        raise unknown_tool(cmd_name, tools.values())
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        # A tool's own --url says which platform's tool it is.
+        for index, arg in enumerate(args):
+            if arg.startswith("--url="):
+                ctx.params["url"] = arg.removeprefix("--url=")
+            elif arg == "--url" and index + 1 < len(args):
+                ctx.params["url"] = args[index + 1]
+        return super().resolve_command(ctx, args)
+
+
+def unknown_tool(name: str, tools: Iterable[Tool]) -> UsageError:
+    """Says what there is, or what was meant."""
+    names = sorted(tool.name for tool in tools)
+    meant = get_close_matches(name, names, n=1)
+    hint = f"Did you mean {meant[0]}?" if meant else f"There are: {', '.join(names)}."
+    return UsageError(f"No tool is called {name!r}. {hint}")
+
+
+app = typer.Typer(
+    cls=ToolCommands,
+    no_args_is_help=True,
+    subcommand_metavar="TOOL [PICTURE] [OPTIONS]...",
+    help="Call one tool, without the planner. `llava-plus call TOOL --help` shows its options.",
+)
+
+
+@app.callback()
+def call(url: Url = None) -> None:
+    """Call one tool, without the planner. `llava-plus call TOOL --help` shows its options."""
+
+
+def call_tool(call: ToolCall) -> None:
+    """Run it, show what it found, and write the files that were asked for."""
+    chosen = call.chosen
+    as_json, output, overlay = chosen["as_json"], chosen["output"], chosen["overlay"]
+    with ending(as_json=as_json), connect(chosen["url"], chosen["timeout"]) as client:
+        with waiting(call.tool.name):
+            found = _called(client, call)
+        saved = _saved(client, found, output)
+        if overlay is not None:
+            saved += _drawn(client, found, overlay)
+        if as_json:
+            typer.echo(json.dumps(found.model_dump(mode="json") | {"files": [str(path) for path in saved]}))
+            return
+        for line in result_lines(found):
+            typer.echo(line)
+        _shown(client, found, saved)
+
+
+def _called(client: Client, call: ToolCall) -> ToolResult:
+    given = {symbol: given_picture(text) for symbol, text in call.inputs.items()}
+    image = given.pop(IMAGE, None)
+    return client.call(call.tool.name, image, inputs=given, use_cache=not call.chosen["fresh"], **call.arguments)
+
+
+def _saved(client: Client, found: ToolResult, output: Path | None) -> list[Path]:
+    if output is None:
+        return []
+    if found.pictures:
+        return save_pictures(client, list(found.pictures.values()), output)
+    return save_masks(found.masks_rle, output)
+
+
+def _drawn(client: Client, found: ToolResult, target: Path) -> list[Path]:
+    from gateway.overlay import Drawing, overlay_png
+    from services.core.types import MaskRLE
+
+    if not (found.boxes or found.masks_rle) or IMAGE not in found.images:
+        raise UsageError(f"--overlay: {found.tool} found neither boxes nor masks in a picture; nothing is drawn.")
+    masks = [MaskRLE(size=mask.size, counts=mask.counts) for mask in found.masks_rle]
+    drawing = Drawing(found.boxes, found.labels, masks)
+    return write_all([("overlay.png", overlay_png(client.image_bytes(found.images[IMAGE]), [drawing]))], target)
+
+
+def _shown(client: Client, found: ToolResult, saved: list[Path]) -> None:
+    """Pictures that it made: in the terminal where that can, and where they are."""
+    console = Console()
+    form = detect(console) if found.pictures else Form.NONE
+    for name, handle in found.pictures.items():
+        show(client.image(handle), form, console)
+        where = "" if saved else "  (-o FILE saves it)"
+        typer.echo(f"{name.replace('_', ' ')}: {handle}{where}")
+    for path in saved:
+        typer.echo(f"saved: {path}")
+
+
+def _tools(ctx: Any, *, quietly: bool) -> dict[str, Tool]:
+    """The platform's tools by name; `quietly`: none where it does not answer at once."""
+    if ctx.obj is None:
+        url = ctx.params.get("url")
+        try:
+            with connect_briefly(url) if quietly else connect(url) as client, ending():
+                ctx.obj = {tool.name: tool for tool in client.tools()}
+        except DeployError:
+            if not quietly:
+                raise
+            return {}
+    known: dict[str, Tool] = ctx.obj
+    return known

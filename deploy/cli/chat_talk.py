@@ -1,0 +1,140 @@
+"""A conversation at a terminal: asks, shows the answer as it is written, and the pictures that were made."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+from PIL import Image
+from rich.console import Console
+
+from deploy.cli.picture_files import save_pictures
+from deploy.cli.results import clean
+from deploy.cli.steps import step_lines
+from deploy.cli.terminal_pictures import Form, detect, show
+from deploy.cli.waiting import waiting
+from deploy.errors import UsageError
+from llava_plus import Answer, Client, Conversation, Delta, Step
+from llava_plus.chat import Options
+
+
+class Talk:
+    """One after the other, conversations with the platform.
+
+    Attributes:
+        debug: show the plan behind an answer.
+        produced: handles of the pictures made in the current conversation.
+        files: what has been saved.
+
+    Args:
+        output: where pictures that skills make are saved; when None, those that the terminal cannot show are saved in
+            the current folder.
+    """
+
+    def __init__(self, client: Client, session: str | None, *, debug: bool = False, output: Path | None = None) -> None:
+        self.client = client
+        self.debug = debug
+        self.produced: list[str] = []
+        self.files: list[Path] = []
+        self._output = output
+        self._console = Console()
+        self._form: Form | None = None
+        self._conversation = client.conversation(session)
+        self._picture: str | None = None
+
+    @property
+    def session(self) -> str | None:
+        return self._conversation.id
+
+    @property
+    def conversation(self) -> Conversation:
+        return self._conversation
+
+    def begin(self, session: str | None) -> None:
+        """Another conversation, or a new one."""
+        self._conversation = self.client.conversation(session)
+        self.produced, self._picture = [], None
+
+    def say(self, text: str, pictures: Sequence[str | bytes], options: Options) -> Answer:
+        """Ask, and show the answer as it comes."""
+        asked: Options = {**options, "debug": self.debug}
+        answer: Answer | None = None
+        written = ""
+        with waiting("thinking") as end_waiting, self._conversation.stream(text, *pictures, **asked) as stream:
+            for event in stream:
+                end_waiting()
+                if isinstance(event, Delta):
+                    piece = self._safe(event.text)
+                    written += piece
+                    typer.echo(piece, nl=False)
+                elif isinstance(event, Step):
+                    self._end_line(written)
+                    written = ""
+                    for line in step_lines(event):
+                        typer.secho(line, dim=True, err=True)
+            answer = stream.answer
+        assert answer is not None, "a stream without an answer raises"
+        self._end_line(written)
+        self._note(answer)
+        return answer
+
+    def ask(self, text: str, pictures: Sequence[str | bytes], options: Options) -> Answer:
+        """Ask, and show nothing but that it takes time."""
+        asked: Options = {**options, "debug": self.debug}
+        with waiting("thinking"):
+            answer = self._conversation.ask(text, *pictures, **asked)
+        self._note(answer)
+        return answer
+
+    def show_produced(self, answer: Answer) -> None:
+        """The pictures that skills made: saved where asked for, shown where the terminal can, saved otherwise."""
+        if not answer.produced_images:
+            return
+        shown = [self.show_bytes(self.client.image_bytes(handle)) for handle in answer.produced_images]
+        if self._output is not None or not all(shown):
+            self.save(answer)
+
+    def save(self, answer: Answer, *, quietly: bool = False) -> None:
+        """Write the pictures that skills made to files."""
+        for path in save_pictures(self.client, answer.produced_images, self._output):
+            self.files.append(path)
+            if not quietly:
+                typer.echo(f"saved: {path}", err=True)
+
+    def show_bytes(self, data: bytes) -> bool:
+        """Whether the terminal can show the picture, which it then does."""
+        if self._form is None:
+            self._form = detect(self._console)
+        with Image.open(io.BytesIO(data)) as picture:
+            show(picture, self._form, self._console)
+        return self._form is not Form.NONE
+
+    def overlay(self) -> bytes:
+        """The current picture with what was found in it, PNG.
+
+        Raises:
+            UsageError: there is no picture yet.
+        """
+        if self.session is None:
+            raise UsageError("Nothing has been asked about a picture yet.")
+        if self._picture is None:
+            images = self.client.session(self.session).images
+            if not images:
+                raise UsageError("There is no picture in this conversation.")
+            self._picture = images[-1]
+        return self.client.image_bytes(self._picture, "overlay", session=self.session)
+
+    def _note(self, answer: Answer) -> None:
+        self.produced += [handle for handle in answer.produced_images if handle not in self.produced]
+        if answer.images:
+            self._picture = answer.images[-1]
+
+    def _safe(self, piece: str) -> str:
+        """A terminal gets no control characters; a file gets the answer as it is."""
+        return clean(piece) if self._console.is_terminal else piece
+
+    def _end_line(self, written: str) -> None:
+        if written and not written.endswith("\n"):
+            typer.echo()
