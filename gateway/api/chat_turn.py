@@ -12,6 +12,7 @@ from gateway.api.alternatives import alternatives
 from gateway.api.answer_pictures import described, inlined
 from gateway.api.chat_input import TurnInput
 from gateway.api.chat_models import ChatRequest
+from gateway.api.progress import progress
 from gateway.error_handlers import http_error
 from gateway.errors import SessionBusy, to_http
 from gateway.metrics import GatewayMetrics
@@ -144,6 +145,8 @@ class ChatTurn:
                 if isinstance(event, AnswerDelta):
                     sent += event.text
                     yield chunk({"content": event.text})
+                elif self._body.debug and (step := progress(event)) is not None:
+                    yield {**chunk({}), "progress": step}
                 elif isinstance(event, TurnFinished):
                     if event.answer != sent and event.answer.startswith(sent):
                         yield chunk({"content": event.answer[len(sent) :]})

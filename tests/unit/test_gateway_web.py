@@ -1,46 +1,75 @@
 from __future__ import annotations
 
+import gzip
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
+from gateway_fakes import fake_parts
 
-PAGE = Path(__file__).parents[2] / "gateway" / "api" / "web" / "index.html"
-STUBS = """
-const stub = () => new Proxy(function () {}, {
-  get: (kept, key) => key === Symbol.toPrimitive ? () => "" : key in kept ? kept[key] : (kept[key] = stub()),
-  set: (kept, key, value) => { kept[key] = value; return true; },
-  apply: () => stub(),
-});
-const known = {};
-const document = {
-  getElementById: (id) => known[id] ??= stub(), createElement: stub, addEventListener() {},
-};
-URL.createObjectURL = () => "blob:x";
-"""
-SCENARIO = """
-async function left(chosenMeanwhile) {
-  choose({ name: "first" });
-  el("question").value = "What?";
-  ask = async () => { if (chosenMeanwhile) choose({ name: chosenMeanwhile }); };
-  await submit();
-  return picture?.file.name ?? "none";
-}
-(async () => console.log(await left(null), await left("second")))();
-"""
+from gateway.api.progress import progress
+from gateway.api.web.assets import MEDIA_TYPES
+from gateway.app import create_app
+from gateway.orchestrator.events import AnswerDelta, SkillFinished, SkillStarted, StepPlanned
+from planner.format import Action, PlannerOutput
+
+WEB = Path(__file__).parents[2] / "gateway" / "api" / "web"
+FILES = sorted(path.relative_to(WEB).as_posix() for path in WEB.rglob("*") if path.suffix[1:] in MEDIA_TYPES)
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs node to run the page's script")
-def test_the_page_drops_the_picture_that_was_sent_and_keeps_one_chosen_meanwhile() -> None:
-    script = re.search(r"<script>(.*)</script>", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert script is not None
-    run = subprocess.run(
-        ["node", "-e", STUBS + script[1].replace('"use strict";', "") + SCENARIO],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert run.stdout == "none second\n", run.stderr
+@pytest.fixture(scope="module")
+def client() -> TestClient:
+    return TestClient(create_app(fake_parts()))
+
+
+def test_the_page_may_load_only_its_own_files_and_runs_nothing_inline(client: TestClient) -> None:
+    answer = client.get("/")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert "require-trusted-types-for 'script'" in policy
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert not re.search(r"\sstyle=|\son[a-z]+=|<style|<script>", answer.text)
+    assert not re.search(r"(?:src|href)=\"(?!/web/|#)", answer.text)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path != "index.html"])
+def test_every_file_of_the_page_is_served_with_its_type_and_tag(client: TestClient, path: str) -> None:
+    answer = client.get(f"/web/{path}")
+    assert answer.status_code == 200
+    assert answer.content == (WEB / path).read_bytes()
+    assert answer.headers["content-type"] == MEDIA_TYPES[path.rpartition(".")[2]]
+    again = client.get(f"/web/{path}", headers={"If-None-Match": f'W/{answer.headers["etag"]}, "other"'})
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.get(f"/web/{path}", headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_files_are_packed_for_browsers_that_take_it(client: TestClient) -> None:
+    with client.stream("GET", "/web/js/main.js", headers={"Accept-Encoding": "gzip"}) as packed:
+        raw = b"".join(packed.iter_raw())
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(raw) == (WEB / "js" / "main.js").read_bytes()
+    assert "content-encoding" not in client.get("/web/js/main.js", headers={"Accept-Encoding": "identity"}).headers
+
+
+def test_nothing_but_the_page_is_below_its_address(client: TestClient) -> None:
+    for path in ("__init__.py", "assets.py", "../web/index.html", "js", "js/none.js"):
+        assert client.get(f"/web/{path}").status_code == 404
+
+
+def test_the_page_fetches_all_its_modules_at_once() -> None:
+    page = (WEB / "index.html").read_text()
+    asked = re.findall(r'"/web/(js/[^"]+)"', page)
+    assert sorted(asked) == [path for path in FILES if path.startswith("js/")]
+
+
+def test_progress_says_what_a_turn_does_and_leaves_out_the_answer() -> None:
+    planned = StepPlanned(PlannerOutput(actions=(Action(API_name="sam", API_params={}),)))
+    assert progress(planned) == {"kind": "planned", "skills": ["sam"]}
+    assert progress(SkillStarted("sam", {})) == {"kind": "started", "skill": "sam"}
+    ended = progress(SkillFinished("sam", 12.345, error={"kind": "skill_failed"}))
+    assert ended == {"kind": "finished", "skill": "sam", "cached": False, "failed": True, "elapsed_ms": 12.35}
+    assert progress(AnswerDelta("Hello")) is None

@@ -1,52 +1,45 @@
-"""GET /: a plain page to try the platform with, one file without external assets."""
+"""GET / and /web/...: the page, its modules and styles, from this folder, with no asset from anywhere else."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
+from collections.abc import Awaitable, Callable
 from importlib.resources import files
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
+
+from gateway.api.web.assets import Asset, assets_in
+
+PAGE = "index.html"
+POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data: blob:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    ]
+)
+"""What the page may load and run: its own files. Nothing inline, nothing from elsewhere, no HTML from strings."""
 
 
 def router() -> APIRouter:
-    """The page's route. Its policy allows exactly the script and style that the file holds."""
-    page = files(__package__).joinpath("index.html").read_text(encoding="utf-8")
-    headers = {
-        "Content-Security-Policy": _policy(page),
-        "Content-Type": "text/html; charset=utf-8",
-        "Cache-Control": "no-cache",
-        "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
-    }
-    content = page.encode()
-    web = APIRouter()
-
-    @web.get("/", include_in_schema=False, response_class=Response)
-    async def index() -> Response:
-        return Response(content, headers=headers)
-
+    """Routes of the page and of each file that it loads. The files are read once."""
+    assets = assets_in(files(__package__))
+    web = APIRouter(include_in_schema=False, default_response_class=Response)
+    web.add_api_route("/", _endpoint(assets.pop(PAGE)), methods=["GET", "HEAD"])
+    for path, asset in assets.items():
+        web.add_api_route(f"/web/{path}", _endpoint(asset), methods=["GET", "HEAD"])
     return web
 
 
-def _policy(page: str) -> str:
-    return "; ".join(
-        [
-            "default-src 'none'",
-            f"script-src {_hash_of('script', page)}",
-            f"style-src {_hash_of('style', page)}",
-            "img-src 'self' data: blob:",
-            "connect-src 'self'",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-        ]
-    )
+def _endpoint(asset: Asset) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return asset.response(request.headers, {"Content-Security-Policy": POLICY})
 
-
-def _hash_of(tag: str, page: str) -> str:
-    (inline,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, flags=re.DOTALL)
-    digest = hashlib.sha256(inline.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
+    return endpoint

@@ -1,0 +1,96 @@
+/** The list of past conversations: open one, delete one. */
+
+import { announce } from "./announce.js";
+import { request } from "./api.js";
+import { button, h, part } from "./dom.js";
+
+const PAGE = 20;
+const UNITS = [["day", 86_400], ["hour", 3600], ["minute", 60]];
+
+export class History {
+  /** @param onOpen called with an id; @param onDeleted called with the id that is gone. */
+  constructor({ onOpen, onDeleted }) {
+    this.onOpen = onOpen;
+    this.onDeleted = onDeleted;
+    this.current = null;
+    this.shown = [];
+    part("more-sessions").addEventListener("click", () => this.#page(this.shown.at(-1)?.id));
+  }
+
+  /** Asks for the newest ones. */
+  refresh() {
+    return this.#page(null);
+  }
+
+  /** Marks the conversation that is open. */
+  select(id) {
+    this.current = id;
+    this.#draw();
+  }
+
+  async #page(after) {
+    const query = new URLSearchParams({ limit: PAGE, ...(after ? { after } : {}) });
+    try {
+      const { data, has_more: more } = await request(`/v1/sessions?${query}`);
+      this.shown = after ? [...this.shown, ...data] : data;
+      part("more-sessions").hidden = !more;
+      part("sessions-state").textContent = this.shown.length ? "" : "Conversations that you have will be listed here.";
+    } catch (error) {
+      part("sessions-state").textContent = error.message;
+    }
+    this.#draw();
+  }
+
+  #draw() {
+    const focused = document.activeElement?.closest("#sessions li")?.dataset.id;
+    part("sessions").replaceChildren(...this.shown.map((one) => this.#row(one)));
+    if (focused) part("sessions").querySelector(`[data-id="${CSS.escape(focused)}"] .open`)?.focus();
+  }
+
+  #row({ id, title, last_used: lastUsed, turns }) {
+    const name = title || "Without a question";
+    const when = h("time", { datetime: new Date(lastUsed * 1000).toISOString() }, ago(lastUsed));
+    const open = h(
+      "button",
+      { type: "button", class: "open", "aria-current": id === this.current ? "true" : null, onclick: () => this.onOpen(id) },
+      h("span", { class: "title" }, name),
+      h("small", {}, when, ` · ${turns} ${turns === 1 ? "question" : "questions"}`),
+    );
+    const remove = button({ icon: "trash", label: `Delete: ${name}`, onclick: () => this.#delete(id, name) });
+    return h("li", { "data-id": id, class: id === this.current ? "current" : "" }, open, remove);
+  }
+
+  async #delete(id, name) {
+    if (!(await confirmed(`Delete “${name}”?`))) return;
+    try {
+      await request(`/v1/sessions/${encodeURIComponent(id)}`, { method: "DELETE" });
+    } catch (error) {
+      if (error.code !== "session_not_found") {
+        part("sessions-state").textContent = error.message;
+        return;
+      }
+    }
+    this.shown = this.shown.filter((one) => one.id !== id);
+    this.#draw();
+    this.onDeleted(id);
+    announce("Deleted.");
+  }
+}
+
+/** Asks a question that is answered with yes or no. */
+function confirmed(question) {
+  const dialog = part("confirm");
+  part("confirm-question").textContent = question;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+function ago(seconds) {
+  const passed = Date.now() / 1000 - seconds;
+  const words = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+  const unit = UNITS.find(([, length]) => passed >= length);
+  return unit ? words.format(-Math.floor(passed / unit[1]), unit[0]) : "just now";
+}
