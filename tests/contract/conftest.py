@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,7 @@ from gateway_fakes import FakePlanner, FakeSkills, FakeWeb
 
 from gateway.app import create_app
 from gateway.parts import GatewayParts
-from gateway.ports import Fetcher, Planner, SkillClient
+from gateway.ports import Fetcher, ImageStore, Planner, SkillClient
 from gateway.settings import GatewaySettings
 from gateway.wiring import parts_around
 from tests.conftest import free_port
@@ -44,14 +44,22 @@ def gateway(redis_url: str) -> Iterator[RunningGateway]:
 
 @contextmanager
 def served(
-    redis_url: str, skills: SkillClient, planner: Planner, web: Fetcher | None = None
+    redis_url: str,
+    skills: SkillClient,
+    planner: Planner,
+    web: Fetcher | None = None,
+    skills_with: Callable[[ImageStore], SkillClient] | None = None,
 ) -> Iterator[tuple[str, str]]:
-    """A gateway around the given skills and planner: its URL, and where gRPC is."""
+    """A gateway around the given skills and planner: its URL, and where gRPC is.
+
+    Args:
+        skills_with: gives the skills the store that they put pictures into.
+    """
     grpc_port = free_port()
 
     async def make_parts(settings: GatewaySettings) -> GatewayParts:
         ours = settings.model_copy(update={"redis_url": redis_url, "grpc_port": grpc_port})
-        return replace(parts_around(ours, lambda _: skills, planner), fetcher=web)
+        return replace(parts_around(ours, skills_with or (lambda _: skills), planner), fetcher=web)
 
     app = create_app(make_parts=make_parts, specs=skills.specs())
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
