@@ -12,6 +12,8 @@ from fastapi import FastAPI
 from gateway import error_handlers
 from gateway.api import chat, health, images, models, sessions, tools, web
 from gateway.api.grpc.server import configured_grpc_server
+from gateway.api.mcp.http import McpEndpoint
+from gateway.api.mcp.http import install as install_mcp
 from gateway.metrics import GatewayMetrics
 from gateway.middleware import AccessLog, BodyLimit, LastResort, RequestId
 from gateway.parts import GatewayParts, nothing_to_close
@@ -45,11 +47,12 @@ def create_app(
     if specs is None:
         specs = parts.skills.specs() if parts is not None else ()
     metrics = GatewayMetrics()
+    mcp = McpEndpoint()
     app = FastAPI(
         title="LLaVA-Plus",
         summary="A multimodal planner that uses vision tools, and the tools one by one.",
         version=_version(),
-        lifespan=_lifespan(make_parts, settings),
+        lifespan=_lifespan(make_parts, settings, mcp),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -61,6 +64,7 @@ def create_app(
     app.include_router(tools.router(specs))
     for module in (images, sessions, models, health):
         app.include_router(module.router)
+    install_mcp(app, mcp)
     app.include_router(web.router())
     error_handlers.install(app)
     app.add_middleware(LastResort)
@@ -78,7 +82,7 @@ def _given(parts: GatewayParts) -> MakeParts:
 
 
 def _lifespan(
-    make_parts: MakeParts, settings: GatewaySettings
+    make_parts: MakeParts, settings: GatewaySettings, mcp: McpEndpoint
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -86,6 +90,7 @@ def _lifespan(
             parts = await make_parts(settings)
             running.push_async_callback(parts.close)
             app.state.parts = parts
+            await running.enter_async_context(mcp.serving(parts, app.state.metrics, app.version))
             await running.enter_async_context(configured_grpc_server(parts, app.state.metrics))
             yield
 

@@ -114,3 +114,10 @@ class GatewaySettings(BaseSettings):
         2.0, gt=0, description="How often readiness is looked at for those who watch grpc.health.v1, seconds."
     )
     grpc_grace_s: float = Field(3.0, ge=0, description="How long gRPC calls may finish on a stop, seconds.")
+    mcp_hosts: tuple[str, ...] = Field(
+        ("127.0.0.1", "localhost", "[::1]"),
+        description='Names under which /mcp is reached, as JSON, any port; ["*"] is all, for use behind a proxy.',
+    )
+    mcp_image_bytes_max: int = Field(
+        4 * 2**20, ge=0, description="Largest picture inside an MCP tool's result, bytes; larger ones are links."
+    )

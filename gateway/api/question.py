@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from gateway.api.chat_models import ChatRequest, Utf8
 from gateway.api.chat_service import KnownAnswer, OpenedTurn, open_turn
@@ -29,13 +29,20 @@ class NamedImage(BaseModel):
     name: Utf8 | None = Field(None, min_length=1, max_length=64)
 
 
+def _named(given: Any) -> Any:
+    return {"image": given} if isinstance(given, str) else given
+
+
+SentImage = Annotated[NamedImage, BeforeValidator(_named, json_schema_input_type=str | NamedImage)]
+
+
 class Question(BaseModel):
     """One message of a person."""
 
     model_config = ConfigDict(extra="forbid")
 
     text: Utf8 = Field(description="The question or request.")
-    images: list[NamedImage] = Field(
+    images: list[SentImage] = Field(
         default_factory=list, description="The pictures it is about; none to go on with those of the conversation."
     )
     points: list[Point] = Field(default_factory=list, max_length=MARKS_MAX, description="Points in the last picture.")

@@ -1,0 +1,1 @@
+"""The platform over the Model Context Protocol: every skill a tool, every picture a resource."""

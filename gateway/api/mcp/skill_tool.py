@@ -1,0 +1,97 @@
+"""A skill as a tool: pictures and arguments side by side, a typed result, and the pictures that it made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import mcp_types as types
+from pydantic import BaseModel, Field, create_model
+from pydantic_core import from_json
+
+from gateway.api.checked import checked
+from gateway.api.mcp.pictures import handle_of, shown
+from gateway.api.mcp.tool import Caller, object_schema
+from gateway.api.tool_calls import call_tool
+from gateway.api.tools import identifier, request_model
+from gateway.errors import InvalidRequest
+from gateway.metrics import GatewayMetrics
+from gateway.parts import GatewayParts
+from gateway.responses import json_bytes
+from services.core.spec import SkillSpec
+
+
+class SkillOutput(BaseModel):
+    """A skill's answer; `result` has the skill's own type."""
+
+    images: dict[str, str] = Field(description="Handles of what it worked on, by kind: name them in further calls.")
+
+
+class SkillTool:
+    """One skill."""
+
+    def __init__(self, spec: SkillSpec, parts: GatewayParts, metrics: GatewayMetrics) -> None:
+        self._spec = spec
+        self._parts = parts
+        self._metrics = metrics
+        self._model = request_model(spec)
+        output = create_model("Output", __base__=SkillOutput, result=(spec.result_model, Field()))
+        self.definition = types.Tool(
+            name=identifier(spec.name),
+            title=spec.name,
+            description=spec.description,
+            input_schema=_side_by_side(object_schema(self._model)),
+            output_schema=object_schema(output, "serialization"),
+            annotations=types.ToolAnnotations(
+                read_only_hint=not spec.produces, destructive_hint=False, open_world_hint=False
+            ),
+        )
+
+    async def call(self, arguments: Mapping[str, Any], caller: Caller) -> types.CallToolResult:
+        kinds = {str(kind) for kind in self._spec.consumes}
+        given: dict[str, Any] = {name: handle_of(value) for name, value in arguments.items() if name in kinds}
+        rest = {name: value for name, value in arguments.items() if name not in kinds}
+        body = self._checked(given | ({"arguments": rest} if rest else {}))
+        answer = await call_tool(
+            self._spec,
+            {kind: getattr(body, kind) for kind in self._spec.consumes},
+            body.arguments.model_dump(mode="json", exclude_unset=True),
+            self._parts,
+            self._metrics,
+            caller.context(self._parts.settings.tool_deadline_s),
+        )
+        found = answer.body()
+        output = json_bytes({"result": found["result"], "images": found["images"]})
+        about = {name: found[name] for name in ("checkpoint", "cached", "timing", "request_id")}
+        return types.CallToolResult(
+            content=[
+                types.TextContent(text=output.decode()),
+                *await shown(answer.outcome.pictures.values(), self._parts),
+            ],
+            structured_content=from_json(output),
+            meta={f"llava-plus/{name}": value for name, value in about.items()},
+        )
+
+    def _checked(self, given: Mapping[str, Any]) -> Any:
+        try:
+            return checked(self._model, given)
+        except InvalidRequest as error:
+            # Arguments stand side by side with the pictures here.
+            param = (error.param or "").removeprefix("arguments").removeprefix(".") or None
+            message = error.message.replace("arguments.", "", 1) if param else error.message
+            raise InvalidRequest(message, param=param) from error
+
+
+def _side_by_side(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a tool's request with the arguments moved up, beside the pictures."""
+    properties, definitions = dict(schema["properties"]), dict(schema.get("$defs", {}))
+    reference = properties.pop("arguments")["$ref"]
+    arguments = definitions.pop(reference.rpartition("/")[2])
+    required = [name for name in schema.get("required", ()) if name != "arguments"]
+    return {
+        "type": "object",
+        "properties": properties | arguments.get("properties", {}),
+        "required": [*required, *arguments.get("required", ())],
+        "additionalProperties": False,
+        **({"$defs": definitions} if definitions else {}),
+    }
