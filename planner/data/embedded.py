@@ -131,10 +131,6 @@ class EmbeddedData:
         question, answer = self._next("answer", self._words.answer)
         return vary(question, self._rng), answer
 
-    def _part_answer(self, ocr: OcrText, part: str) -> str:
-        item = ocr.item[:1].upper() + ocr.item[1:]
-        return _PART_ANSWERS[part].format(ocr.parts[part], item=item)
-
     def _read(self, question: str, ocr: OcrText, answer: str) -> list[Turn]:
         """A question, the call, what it gave and the answer."""
         found = Observation(skill=SKILL, content={"text": ocr.text})
@@ -158,7 +154,7 @@ class EmbeddedData:
                 answer = f"I do not find that. {whole_text(ocr.text)}"
                 return tuple(self._read(self._part_question(part, "cake"), ocr, answer))
         part = self._rng.choice(sorted(ocr.parts))
-        return tuple(self._read(self._part_question(part, ocr.item), ocr, self._part_answer(ocr, part)))
+        return tuple(self._read(self._part_question(part, ocr.item), ocr, part_answer(ocr, part)))
 
     def _call_only(self) -> Conversation:
         return self._ask(self._any_reading_question()), AssistantTurn(output=CALL)
@@ -182,7 +178,7 @@ class EmbeddedData:
         if draw < 0.75:
             part = self._rng.choice(sorted(ocr.parts))
             question = self._part_question(part, ocr.item)
-            return *first, self._ask(question, picture=False), _says(NO_TOOL, self._part_answer(ocr, part))
+            return *first, self._ask(question, picture=False), _says(NO_TOOL, part_answer(ocr, part))
         return *first, self._ask(self._any_reading_question()), AssistantTurn(output=CALL)
 
     def _chat_then_read(self) -> Conversation:
@@ -204,6 +200,12 @@ class EmbeddedData:
 
     def _without_picture(self) -> Conversation:
         return self._ask(self._any_reading_question(), picture=False), _says(NO_TOOL, NO_PICTURE)
+
+
+def part_answer(ocr: OcrText, part: str) -> str:
+    """The answer that gives one part of a text."""
+    item = ocr.item[:1].upper() + ocr.item[1:]
+    return _PART_ANSWERS[part].format(ocr.parts[part], item=item)
 
 
 def whole_text(text: str) -> str:

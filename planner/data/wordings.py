@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "wordings"
@@ -18,7 +19,12 @@ _CLOSERS = (" Please.", " Thanks!", " Thank you.", " thx", " pls", " :)", " Than
 
 def lines(name: str) -> list[str]:
     """The lines of one file of `wordings/`, without empty ones."""
-    return [line for line in (FOLDER / name).read_text(encoding="utf-8").splitlines() if line.strip()]
+    return list(_lines(name))
+
+
+@lru_cache
+def _lines(name: str) -> tuple[str, ...]:
+    return tuple(line for line in (FOLDER / name).read_text(encoding="utf-8").splitlines() if line.strip())
 
 
 def pairs(name: str) -> list[tuple[str, str]]:

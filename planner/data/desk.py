@@ -1,0 +1,234 @@
+"""Where one conversation is put together: a picture, words for requests, and the results of the calls made."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from planner.conversation import AssistantTurn, Conversation, Observation, ObservationTurn, Turn, UserTurn
+from planner.data.labels import LabelledObject, LabelledPicture, Noun, Vocabulary
+from planner.data.marks import with_marks
+from planner.data.phrasebook import Phrasebook, Slots
+from planner.data.results import Asked, NoResult, SkillResults, told
+from planner.format import Action, PlannerOutput
+from services.core.registry import Registry
+from services.core.spec import Symbol
+
+Contents = Sequence[Mapping[str, Any]]
+"""What the calls of a request gave, in brief, in their order."""
+
+ANSWERED = "Answer."
+NO_TOOL = "No tool needed."
+FAILED = "The tool failed."
+_COLOURED_SHARE = 0.3
+_VOCABULARY_SHARE = 0.4
+
+
+class ChoiceMade(Exception):
+    """The conversation ends with the calls of its first plan: practice in choosing, without results."""
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How the planner writes.
+
+    Attributes:
+        brief: results are shown in brief, as to a small planner.
+        thoughts: `short` for a few words, `full` for a sentence that names skill and reason, as in the paper.
+    """
+
+    brief: bool = True
+    thoughts: Literal["short", "full"] = "short"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A wish and how it is met.
+
+    Attributes:
+        text: the person's words.
+        actions: calls of one plan; arguments may be references such as "$grounding_dino.boxes".
+        thoughts: short ones; words that no other kind of request starts with, since their first token decides.
+        answer: the answer from what the calls gave.
+        marks, given: what the person marked or gave, see `with_marks`.
+        reference: the example of an example-based segmentation, with the index of the marked object.
+        needs_picture: whether the wish is about a picture.
+    """
+
+    text: str
+    actions: tuple[Action, ...]
+    thoughts: str
+    answer: Callable[[Contents], str]
+    marks: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    given: tuple[Symbol, ...] = ()
+    reference: tuple[LabelledPicture, int] | None = None
+    needs_picture: bool = True
+
+
+@dataclass(frozen=True)
+class Supplies:
+    """What all conversations of a data set draw on."""
+
+    vocabulary: Vocabulary
+    general: Sequence[Noun]
+    results: SkillResults
+    registry: Registry
+    voice: Voice = Voice()
+
+
+class Desk:
+    """One conversation in the making.
+
+    Args:
+        choice_only: end with the first plan, and ask about things beyond the source's vocabulary.
+        others: draws another picture of the source.
+    """
+
+    def __init__(
+        self,
+        rng: random.Random,
+        picture: LabelledPicture,
+        book: Phrasebook,
+        supplies: Supplies,
+        *,
+        choice_only: bool = False,
+        others: Callable[[], LabelledPicture] | None = None,
+    ) -> None:
+        self.rng = rng
+        self.picture = picture
+        self.book = book
+        self.choice_only = choice_only
+        self.others = others or (lambda: picture)
+        self.turns: list[Turn] = []
+        self.skills: list[str] = []
+        self._supplies = supplies
+        self._shown = False
+        self._newest: dict[str, dict[str, Any]] = {}
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self._supplies.vocabulary
+
+    @property
+    def conversation(self) -> Conversation:
+        return tuple(self.turns)
+
+    def one_of(self, *options: Any) -> Any:
+        return self.rng.choice(options)
+
+    # Words
+
+    def slots(self, items: Sequence[LabelledObject] | None = None, present: float = 0.8) -> Slots:
+        """Slots whose nouns are things of the picture (`items`, or all), or with 1 - `present` others."""
+        found = list(self.picture.objects if items is None else items)
+        self.rng.shuffle(found)
+        nouns: list[Noun] = []
+        for item in found:
+            noun = item.noun
+            if items is None and item.colour and self.rng.random() < _COLOURED_SHARE:
+                noun = noun.coloured(item.colour)
+            if all(noun.name != other.name and item.noun.name not in other.name for other in nouns):
+                nouns.append(noun)
+        if items is None and (self.choice_only or self.rng.random() >= present):
+            nouns = []
+        given = {slot: str(self.picture.extra[slot]) for slot in ("edit", "scene") if slot in self.picture.extra}
+        return Slots(self.rng, nouns, self.any_noun, self.vocabulary.colours, given)
+
+    def any_noun(self) -> Noun:
+        """Something that may not be in the picture; anything at all where nothing has to find it."""
+        if self.choice_only and self.rng.random() >= _VOCABULARY_SHARE:
+            return self.rng.choice(self._supplies.general)
+        noun = self.rng.choice(self.vocabulary.nouns)
+        if noun.name in self.vocabulary.coloured and self.rng.random() < _COLOURED_SHARE:
+            return noun.coloured(self.rng.choice(self.vocabulary.colours))
+        return noun
+
+    # Turns
+
+    def perform(self, request: Request) -> None:
+        """The request, its calls, what they gave, and the answer.
+
+        Raises:
+            NoResult: a call cannot be answered.
+            ChoiceMade: the conversation is to end with the calls.
+        """
+        self.ask(request)
+        if not request.actions:
+            self.say(request.answer([]))
+            return
+        contents = self.run(request)
+        self.say(request.answer(contents), ANSWERED)
+
+    def ask(self, request: Request, *, show: bool = True) -> None:
+        """The person's turn; the first one brings the picture where one is needed, unless it is not to be shown."""
+        new = show and request.needs_picture and not self._shown
+        self._shown = self._shown or new
+        text = with_marks(request.text, request.marks, request.given)
+        self.turns.append(UserTurn(text=text, images=(self.picture.name,) if new else ()))
+
+    def plan(self, request: Request) -> None:
+        """The planner's calls."""
+        self.skills += [action.API_name for action in request.actions]
+        thoughts, value = request.thoughts, ""
+        if self._supplies.voice.thoughts == "full":
+            thoughts, value = self._full(request)
+        self.turns.append(AssistantTurn(output=PlannerOutput(thoughts=thoughts, actions=request.actions, value=value)))
+        if self.choice_only:
+            raise ChoiceMade
+
+    def run(self, request: Request) -> Contents:
+        """The calls and their results, in brief whatever the planner is shown."""
+        self.plan(request)
+        seen, contents = [], []
+        for action in request.actions:
+            result = self._result(action, request)
+            self._newest[action.API_name] = result.raw
+            shown = result.brief if self._supplies.voice.brief else result.whole
+            seen.append(Observation(skill=action.API_name, content=shown))
+            contents.append(result.brief)
+        self.turns.append(ObservationTurn(observations=tuple(seen), question=request.text))
+        return contents
+
+    def fail(self, request: Request, error: str) -> None:
+        """The calls and their failure."""
+        self.plan(request)
+        seen = tuple(Observation(skill=one.API_name, content={"error": error}, failed=True) for one in request.actions)
+        self.turns.append(ObservationTurn(observations=seen, question=request.text))
+
+    def say(self, value: str, thoughts: str = NO_TOOL) -> None:
+        """An answer."""
+        if self._supplies.voice.thoughts == "full" and thoughts == ANSWERED:
+            thoughts = "The results of the tools are there, so I can answer now."
+        self.turns.append(AssistantTurn(output=PlannerOutput(thoughts=thoughts, value=value)))
+
+    def _result(self, action: Action, request: Request) -> Any:
+        args = {name: self._resolved(value) for name, value in action.API_params.items()}
+        fields = self._supplies.registry.spec(action.API_name).args_model.model_fields
+        marked = {"point" if name == "points" and "point" in fields else name: v for name, v in request.marks.items()}
+        if not args.keys() & {"boxes", "points", "point"}:
+            args |= {name: value for name, value in marked.items() if name in fields}
+            if action.API_name == "sam" and "points" in marked:
+                args["points"] = [list(marked["points"])]
+        asked = Asked(action.API_name, args, self.picture, request.reference, self.rng.randrange(2**32))
+        return told(self._supplies.registry, action.API_name, self._supplies.results.call(asked))
+
+    def _resolved(self, value: Any) -> Any:
+        if not (isinstance(value, str) and value.startswith("$")):
+            return value
+        skill, _, path = value[1:].partition(".")
+        found: Any = self._newest.get(skill)
+        for step in path.split("."):
+            try:
+                found = found[int(step)] if step.isdecimal() else found[step]
+            except (KeyError, IndexError, TypeError):
+                raise NoResult("an earlier result lacks what the call refers to") from None
+        return found
+
+    def _full(self, request: Request) -> tuple[str, str]:
+        """Thoughts and remark as the paper's data has them."""
+        specs = [self._supplies.registry.spec(action.API_name) for action in request.actions]
+        names = " and ".join(spec.name for spec in specs)
+        reasons = " ".join(f"{spec.name}: {spec.summary}" for spec in specs)
+        return f"The wish needs {names}. {reasons}", f"I will use {names} for this. Please wait for the results."

@@ -1,0 +1,103 @@
+"""Turns without a tool's help: small talk, general questions, impossible wishes, a missing picture, failed tools."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from planner.data.desk import FAILED, NO_TOOL, Desk, Request
+from planner.data.phrasebook import Wording, read_wordings
+from planner.data.rows.base import SingleRequest
+from planner.data.rows.kinds import EVERY
+from planner.data.wordings import lines, normalised, pairs
+
+_PICTURE_SHARE = 0.6
+_OUTDATED = re.compile(r"only read|can read the text|reading the text|read text in pictures with a tool|Not yet")
+_ERRORS = (
+    "The skill did not answer in time.",
+    "The skill is not available.",
+    "The skill broke on this input.",
+    "The skill is busy: its queue is full.",
+)
+_APOLOGIES = (
+    "Sorry, the tool failed. Please try again later.",
+    "Sorry, that did not work: the tool failed.",
+    "I am sorry, the tool is not working now. Please try again later.",
+)
+
+
+def chat(desk: Desk) -> Request:
+    """Small talk, a question of general knowledge or a sum; a picture may be there all the same."""
+    if desk.rng.random() < 0.05:
+        question, said = _sum(desk)
+    else:
+        wording = desk.book.deal("chat", _chats)
+        question, said = desk.slots().spoken(wording.text), wording.argument
+    return _answered(question, said, desk)
+
+
+def impossible(desk: Desk) -> Request:
+    wording = desk.book.deal("impossible")
+    return _answered(desk.slots().spoken(wording.text), wording.argument, desk)
+
+
+def _answered(question: str, said: str, desk: Desk) -> Request:
+    return Request(question, (), NO_TOOL, lambda got: said, needs_picture=desk.rng.random() < _PICTURE_SHARE)
+
+
+def _chats() -> list[Wording]:
+    """Those of both files; of a question that both have, the newer one counts."""
+    found = {normalised(wording.text): wording for wording in read_wordings("chat")}
+    for question, said in pairs("answer.tsv"):
+        if not _OUTDATED.search(said):
+            found.setdefault(normalised(question), Wording(question, said))
+    return list(found.values())
+
+
+def _sum(desk: Desk) -> tuple[str, str]:
+    a, b = desk.rng.randint(1, 20), desk.rng.randint(1, 20)
+    form = desk.one_of("What is {} + {}?", "{} plus {}?", "How much is {} and {}?", "add {} and {}")
+    return form.format(a, b), f"{a + b}."
+
+
+@dataclass(frozen=True)
+class NoPicture:
+    """A wish about a picture that is not there."""
+
+    name: str = "no_picture"
+    title: str = "No picture"
+    skills: tuple[str, ...] = ()
+
+    def build(self, desk: Desk) -> None:
+        request = _any(desk, lambda one: one.needs_picture and not one.marks and not one.given)
+        desk.ask(request, show=False)
+        desk.say(desk.rng.choice(lines("no_picture_answers.txt")))
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A tool that fails; the planner says so."""
+
+    name: str = "failure"
+    title: str = "Failed calls"
+    skills: tuple[str, ...] = ()
+
+    def build(self, desk: Desk) -> None:
+        request = _any(desk, lambda one: True)
+        desk.ask(request)
+        desk.fail(request, desk.rng.choice(_ERRORS))
+        desk.say(desk.rng.choice(_APOLOGIES), FAILED)
+
+
+def _any(desk: Desk, fits: Callable[[Request], bool]) -> Request:
+    while True:
+        request: Request = desk.rng.choice(EVERY)(desk)
+        if fits(request):
+            return request
+
+
+CHAT = SingleRequest("conversation", "Conversation without tools", (), ((1.0, chat),))
+IMPOSSIBLE = SingleRequest("impossible", "Wishes that cannot be met", (), ((1.0, impossible),))
+NO_PICTURE = NoPicture()
+FAILURE = Failure()

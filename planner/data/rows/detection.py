@@ -1,0 +1,62 @@
+"""Detection and grounding: boxes, places and numbers of named things, from grounding_dino."""
+
+from __future__ import annotations
+
+import re
+
+from planner.data.answers import BOXES_MAX, coordinates, listed, places, tally, there
+from planner.data.desk import Contents, Desk, Request
+from planner.data.labels import Noun
+from planner.data.phrasebook import Slots, Wording
+from planner.data.results import NoResult
+from planner.data.rows.base import SingleRequest, call, captioned
+
+SKILL = "grounding_dino"
+_IN_NUMBERS = re.compile(r"coordinate|bound|bbox|x0|corner|xyxy|\bbox (of|for)|box coord|region|numbers", re.IGNORECASE)
+
+
+def asked_nouns(desk: Desk, slots: Slots, wording: Wording) -> list[Noun]:
+    """The things that a filled wording is about, in its order."""
+    if wording.argument and not wording.argument.startswith("{"):
+        if not desk.choice_only:
+            raise NoResult("the wording is about something that the source does not have")
+        return [Noun(wording.argument, f"{wording.argument}s")]
+    by_name = {noun.name: noun for noun in slots.nouns}
+    return [by_name[name] for name in slots.asked]
+
+
+def found(nouns: list[Noun], content: dict[str, object] | Contents, *, numbers: bool) -> str:
+    """'I found 2 dogs.', with their boxes where numbers were asked for."""
+    content = content[0] if isinstance(content, list) else content
+    counts = tally(nouns, content)  # type: ignore[arg-type]
+    boxes = [coordinates(box) for box in content["boxes"]][:BOXES_MAX] if numbers else []  # type: ignore[call-overload]
+    return f"I found {listed(counts)}{': ' if boxes else ''}{', '.join(boxes)}."
+
+
+def detect(desk: Desk) -> Request:
+    wording, slots = desk.book.deal("detect"), desk.slots()
+    text = slots.spoken(wording.text)
+    caption, nouns = captioned(slots, wording), asked_nouns(desk, slots, wording)
+    numbers = bool(_IN_NUMBERS.search(wording.text))
+    return Request(
+        text, (call(SKILL, caption=caption),), "Find it.", lambda got: found(nouns, list(got), numbers=numbers)
+    )
+
+
+def where(desk: Desk) -> Request:
+    wording, slots = desk.book.deal("where"), desk.slots()
+    text = slots.spoken(wording.text)
+    caption, nouns = captioned(slots, wording), asked_nouns(desk, slots, wording)
+    return Request(
+        text, (call(SKILL, caption=caption),), "Find it.", lambda got: " ".join(places(noun, got[0]) for noun in nouns)
+    )
+
+
+def count(desk: Desk) -> Request:
+    wording, slots = desk.book.deal("count"), desk.slots()
+    text = slots.spoken(wording.text)
+    caption, nouns = captioned(slots, wording), asked_nouns(desk, slots, wording)
+    return Request(text, (call(SKILL, caption=caption),), "Count them.", lambda got: there(nouns, got[0]))
+
+
+ROW = SingleRequest("detection", "Detection and grounding", (SKILL,), ((1.0, detect), (0.7, where), (0.8, count)))

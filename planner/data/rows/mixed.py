@@ -1,0 +1,212 @@
+"""Several turns about one picture, several wishes in one message, and follow-ups that rest on what was found before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from planner.data.answers import there
+from planner.data.desk import ANSWERED, Contents, Desk, Request
+from planner.data.labels import Noun
+from planner.data.results import NoResult
+from planner.data.rows.base import call, captioned
+from planner.data.rows.conversation import chat
+from planner.data.rows.detection import SKILL as DETECTOR
+from planner.data.rows.detection import detect, found
+from planner.data.rows.kinds import NAMED, SEVERAL, UNDERSTANDING
+from planner.data.rows.painting import along_layout, edit, generate
+from planner.data.rows.reading import read_part, read_whole
+from planner.data.rows.semantic_segmentation import whole
+from planner.data.wordings import lines
+
+_MIX = (
+    "grounding_dino",
+    "grounding_dino+sam",
+    "openseed",
+    "blip2",
+    "blip2+grounding_dino",
+    "ram",
+    "ram+grounding_dino",
+)
+
+
+@dataclass(frozen=True)
+class SeveralTurns:
+    """Two to four different requests, one after the other, with a remark between them now and then."""
+
+    name: str = "mixed"
+    title: str = "Mixed, several turns"
+    skills: tuple[str, ...] = _MIX
+
+    def build(self, desk: Desk) -> None:
+        for maker in desk.rng.sample(UNDERSTANDING, desk.rng.choice((2, 2, 3, 3, 4))):
+            desk.perform(maker(desk))
+            if desk.rng.random() < 0.12:
+                desk.perform(replace(chat(desk), needs_picture=False))
+
+
+@dataclass(frozen=True)
+class SeveralWishes:
+    """Two or three wishes in one message: one plan with all calls."""
+
+    name: str = "wishes"
+    title: str = "Several wishes at once"
+    skills: tuple[str, ...] = (*_MIX, "easyocr", "clip_retrieval", "stable_diffusion", "instruct_pix2pix")
+
+    def build(self, desk: Desk) -> None:
+        count = 3 if desk.rng.random() < 0.1 else 2
+        wishes: list[Request] = []
+        while len(wishes) < count:
+            wish = desk.rng.choice(SEVERAL)(desk)
+            if all(wish.actions[0].API_name != other.actions[0].API_name for other in wishes):
+                wishes.append(wish)
+        text = wishes[0].text
+        for wish in wishes[1:]:
+            text = joined(desk.rng.choice(lines("seams.txt")), text, wish.text)
+
+        def answer(got: Contents) -> str:
+            return " ".join(wish.answer([content]) for wish, content in zip(wishes, got, strict=True))
+
+        actions = tuple(action for wish in wishes for action in wish.actions)
+        desk.perform(Request(text, actions, "Several wishes.", answer))
+
+
+def joined(seam: str, first: str, second: str) -> str:
+    """Two wishes as one message; inside a sentence, stops and capitals give way."""
+    if seam in ("{1} and {2}", "{1} + {2}"):
+        first = first.rstrip(".!?")
+    before = seam[: seam.index("{2}")].rstrip()
+    if before and before[-1] not in ".!?:)" and not second.startswith(("I ", "I'")):
+        second = second[:1].lower() + second[1:]
+    return seam.replace("{1}", first).replace("{2}", second)
+
+
+@dataclass(frozen=True)
+class FollowUps:
+    """A second message that can only be understood from the first."""
+
+    name: str = "follow_ups"
+    title: str = "Follow-ups"
+    skills: tuple[str, ...] = (
+        *_MIX, "sam", "inpainting", "controlnet", "easyocr", "instruct_pix2pix", "stable_diffusion"
+    )  # fmt: skip
+
+    def build(self, desk: Desk) -> None:
+        kinds: Sequence[tuple[float, Callable[[Desk], None]]] = (
+            (0.22, _the_same),
+            (0.14, _how_many),
+            (0.16, _cut_out),
+            (0.12, _repaint),
+            (0.1, _along_the_map),
+            (0.1, _edit_again),
+            (0.08, _of_the_text),
+            (0.08, _remark),
+        )
+        weights, makers = zip(*kinds, strict=True)
+        desk.rng.choices(makers, weights)[0](desk)
+
+
+def _the_same(desk: Desk) -> None:
+    """'And the cat?' after a request about the dog: the same skill once more."""
+    maker = desk.rng.choice(NAMED)
+    first = maker(desk)
+    desk.perform(first)
+    wording, slots = desk.book.deal("follow_same"), desk.slots(present=0.7)
+    text = slots.spoken(wording.text)
+    caption = captioned(slots, wording)
+    action = first.actions[0]
+    again = replace(
+        first,
+        text=text,
+        actions=(action.model_copy(update={"API_params": {"caption": caption}}),),
+        answer=lambda got: found([noun for noun in slots.nouns if noun.name in caption], list(got), numbers=False),
+    )
+    if maker is NAMED[2]:
+        again = replace(again, answer=lambda got: there(_nouns(slots.nouns, caption), got[0]))
+    desk.perform(again)
+
+
+def _nouns(nouns: Sequence[Noun], caption: str) -> list[Noun]:
+    names = caption.split(" . ")
+    return [noun for noun in nouns if noun.name in names]
+
+
+def _how_many(desk: Desk) -> None:
+    """The number of what was found is told without another call."""
+    _, got = _detected(desk)
+    count = len(got[0]["phrases"])
+    desk.perform(_without_tool(desk, "follow_number", f"{count}."))
+
+
+def _cut_out(desk: Desk) -> None:
+    _, got = _detected(desk)
+    if not got[0]["boxes"]:
+        raise NoResult("nothing was found that could be cut out")
+    boxes: Any = f"${DETECTOR}.boxes"
+    text = desk.slots().spoken(desk.book.deal("follow_cut").text)
+    count = len(got[0]["boxes"])
+    said = "Here is the mask." if count == 1 else f"Here are the {count} masks."
+    desk.perform(Request(text, (call("sam", boxes=boxes),), "Mask the marked.", lambda got: said))
+
+
+def _detected(desk: Desk) -> tuple[Request, Contents]:
+    first = detect(desk)
+    desk.ask(first)
+    got = desk.run(first)
+    desk.say(first.answer(got), ANSWERED)
+    return first, got
+
+
+def _repaint(desk: Desk) -> None:
+    """The mask of what was cut out is there: painting needs no other call."""
+    first = NAMED[3](desk)
+    desk.ask(first)
+    got = desk.run(first)
+    desk.say(first.answer(got), ANSWERED)
+    if not got[0]["boxes"]:
+        raise NoResult("nothing was cut out that could be repainted")
+    slots = desk.slots([])
+    text = slots.spoken(desk.book.deal("follow_inpaint").text)
+    prompt = slots.fill("{a_new}")
+    desk.perform(
+        Request(
+            text, (call("inpainting", prompt=prompt),), "Repaint there.", lambda got: f"Done: {prompt} is there now."
+        )
+    )
+
+
+def _along_the_map(desk: Desk) -> None:
+    desk.perform(whole(desk))
+    second = along_layout(desk)
+    desk.perform(replace(second, actions=second.actions[-1:], given=()))
+
+
+def _edit_again(desk: Desk) -> None:
+    """A picture that was changed or painted is changed again."""
+    desk.perform(edit(desk) if desk.rng.random() < 0.6 else generate(desk))
+    again = edit(desk)
+    desk.perform(replace(again, needs_picture=False))
+
+
+def _of_the_text(desk: Desk) -> None:
+    """A part of a text that was read is told from what is known."""
+    second = read_part(desk)
+    lines_of_it = desk.picture
+    first = read_whole(desk)
+    desk.picture = lines_of_it
+    desk.perform(first)
+    desk.perform(Request(second.text, (), "", second.answer))
+
+
+def _remark(desk: Desk) -> None:
+    desk.perform(desk.rng.choice(UNDERSTANDING)(desk))
+    desk.perform(replace(chat(desk), needs_picture=False))
+
+
+def _without_tool(desk: Desk, wordings: str, said: str) -> Request:
+    text = desk.slots().spoken(desk.book.deal(wordings).text)
+    return Request(text, (), "", lambda got: said)
+
+
+ROWS = (SeveralTurns(), SeveralWishes(), FollowUps())

@@ -1,0 +1,125 @@
+"""Generation and editing: new pictures, changed ones, painted-in parts, pictures along a layout; posts about them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from planner.data.desk import Contents, Desk, Request
+from planner.data.results import NoResult
+from planner.data.rows.base import SingleRequest, argument, call
+from services.core.spec import Symbol
+
+_TAG_WORDS_MAX = 3
+_STOP = frozenset(
+    ("a", "an", "the", "in", "on", "at", "of", "and", "with", "to", "it", "make", "put", "add", "two", "three", "many")
+    + ("into", "from", "for", "turn", "like", "look")
+)
+
+
+def generate(desk: Desk) -> Request:
+    return _painted(desk, "generate", "stable_diffusion", "{scene}", "Paint it.", "Here is your picture: {}.")
+
+
+def edit(desk: Desk) -> Request:
+    return _painted(desk, "edit", "instruct_pix2pix", "{edit}", "Edit it.", "Done: {}.")
+
+
+def generate_post(desk: Desk) -> Request:
+    return _posted(_painted(desk, "generate_post", "stable_diffusion", "{scene}", "Paint it.", "{}"))
+
+
+def edit_post(desk: Desk) -> Request:
+    return _posted(_painted(desk, "edit_post", "instruct_pix2pix", "{edit}", "Edit it.", "{}"))
+
+
+def _painted(desk: Desk, wordings: str, skill: str, usual: str, thoughts: str, done: str) -> Request:
+    wording, slots = desk.book.deal(wordings), desk.slots()
+    text = slots.spoken(wording.text)
+    prompt = argument(slots, wording, usual)
+    needs = skill != "stable_diffusion"
+    return Request(text, (call(skill, prompt=prompt),), thoughts, lambda got: done.format(prompt), needs_picture=needs)
+
+
+def _posted(request: Request) -> Request:
+    prompt = str(request.actions[0].API_params["prompt"])
+    return Request(
+        request.text,
+        request.actions,
+        request.thoughts,
+        lambda got: post(prompt),
+        needs_picture=request.needs_picture,
+    )
+
+
+def post(prompt: str) -> str:
+    """A short post about a picture, with hashtags from its words."""
+    words = [word for word in re.findall(r"[a-z]+", prompt.lower()) if word not in _STOP]
+    tags = " ".join(f"#{word}" for word in dict.fromkeys(words[-_TAG_WORDS_MAX:]))
+    return f"{prompt[:1].upper()}{prompt[1:]}! What do you think? {tags}".strip()
+
+
+def inpaint_marked(desk: Desk) -> Request:
+    """What is marked is cut out, then repainted; a drawn mask is repainted at once."""
+    wording, slots = desk.book.deal("inpaint_marked"), desk.slots([])
+    text = slots.spoken(wording.text)
+    prompt = slots.fill("{a_new}")
+    if desk.rng.random() < 0.35:
+        actions, marks, given = (call("inpainting", prompt=prompt),), {}, (Symbol.MASK,)
+    else:
+        actions = (call("sam"), call("inpainting", prompt=prompt))
+        marks, given = marked(desk), ()
+    return Request(text, actions, "Repaint there.", lambda got: f"Done: {prompt} is there now.", marks, given)
+
+
+def inpaint_named(desk: Desk) -> Request:
+    wording, slots = desk.book.deal("inpaint_named"), desk.slots(present=1.0)
+    text = slots.spoken(wording.text)
+    caption, prompt = slots.asked[0], slots.fill("{a_new}")
+
+    def answer(got: Contents) -> str:
+        return f"Done: {prompt} instead of the {caption}."
+
+    actions = (call("grounding_dino+sam", caption=caption), call("inpainting", prompt=prompt))
+    return Request(text, actions, "Repaint there.", answer)
+
+
+def marked(desk: Desk) -> dict[str, list[list[float]]]:
+    """A box around a thing of the picture, or a point on it, as a person marks it."""
+    if not desk.picture.objects:
+        raise NoResult("the picture has nothing to mark")
+    box = desk.rng.choice(desk.picture.objects).box
+    if desk.rng.random() < 0.5:
+        return {"boxes": [[round(side, 2) for side in box]]}
+    return {"points": [[round((box[0] + box[2]) / 2, 2), round((box[1] + box[3]) / 2, 2)]]}
+
+
+def along_layout(desk: Desk) -> Request:
+    """A map first, then a picture along it; the map alone is enough where there is one."""
+    wording, slots = desk.book.deal("repaint"), desk.slots()
+    text = slots.spoken(wording.text)
+    prompt = slots.fill("{scene}")
+    paint = call("controlnet", prompt=prompt)
+    given = (Symbol.IMAGE_SEG,) if desk.rng.random() < 0.15 else ()
+    actions = (paint,) if given else (call("openseed"), paint)
+    return Request(
+        text, actions, "Keep the layout.", lambda got: f"Here it is, in the same layout: {prompt}.", given=given
+    )
+
+
+def _row(name: str, title: str, skills: tuple[str, ...], *makers: Callable[[Desk], Request]) -> SingleRequest:
+    return SingleRequest(name, title, skills, tuple((1.0 / (1 + 4 * index), one) for index, one in enumerate(makers)))
+
+
+GENERATION = _row("generation", "Image generation", ("stable_diffusion",), generate)
+EDITING = _row("editing", "Image editing", ("instruct_pix2pix",), edit)
+GENERATION_POST = _row("generation_post", "Generation and social media post", ("stable_diffusion",), generate_post)
+EDITING_POST = _row("editing_post", "Editing and social media post", ("instruct_pix2pix",), edit_post)
+INPAINTING = _row(
+    "inpainting",
+    "Interactive segmentation and inpainting",
+    ("sam", "grounding_dino+sam", "inpainting"),
+    inpaint_marked,
+    inpaint_named,
+)
+LAYOUT = _row("layout", "Semantic segmentation and generation", ("openseed", "controlnet"), along_layout)
