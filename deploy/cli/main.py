@@ -19,6 +19,7 @@ from deploy.cli.embedded import app as embedded_app
 from deploy.cli.eval import app as eval_app
 from deploy.cli.images import app as images_app
 from deploy.cli.index import app as index_app
+from deploy.cli.mcp import mcp
 from deploy.cli.sessions import app as sessions_app
 from deploy.cli.tools import tools
 from deploy.errors import DeployError
@@ -31,6 +32,7 @@ app.command()(convert)
 app.command()(chat)
 app.add_typer(call_app, name="call")
 app.command()(tools)
+app.command()(mcp)
 app.add_typer(sessions_app, name="sessions")
 app.add_typer(images_app, name="images")
 
