@@ -10,7 +10,7 @@ from typing import Any, Literal
 from planner.conversation import AssistantTurn, Conversation, Observation, ObservationTurn, Turn, UserTurn
 from planner.data.labels import LabelledObject, LabelledPicture, Noun, Vocabulary
 from planner.data.marks import with_marks
-from planner.data.phrasebook import Phrasebook, Slots
+from planner.data.phrasebook import Phrasebook, Rewrite, Slots
 from planner.data.results import Asked, NoResult, SkillResults, told
 from planner.format import Action, PlannerOutput
 from services.core.registry import Registry
@@ -84,6 +84,7 @@ class Desk:
     Args:
         choice_only: end with the first plan, and ask about things beyond the source's vocabulary.
         others: draws another picture of the source.
+        rewrite: words requests anew.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Desk:
         *,
         choice_only: bool = False,
         others: Callable[[], LabelledPicture] | None = None,
+        rewrite: Rewrite | None = None,
     ) -> None:
         self.rng = rng
         self.picture = picture
@@ -104,6 +106,7 @@ class Desk:
         self.turns: list[Turn] = []
         self.skills: list[str] = []
         self._supplies = supplies
+        self._rewrite = rewrite
         self._shown = False
         self._newest: dict[str, dict[str, Any]] = {}
 
@@ -134,7 +137,7 @@ class Desk:
         if items is None and (self.choice_only or self.rng.random() >= present):
             nouns = []
         given = {slot: str(self.picture.extra[slot]) for slot in ("edit", "scene") if slot in self.picture.extra}
-        return Slots(self.rng, nouns, self.any_noun, self.vocabulary.colours, given)
+        return Slots(self.rng, nouns, self.any_noun, self.vocabulary.colours, given, rewrite=self._rewrite)
 
     def any_noun(self) -> Noun:
         """Something that may not be in the picture; anything at all where nothing has to find it."""

@@ -194,7 +194,8 @@ class ExactResults:
         similar = sorted((round(rng.uniform(0.4, 0.9), 4) for _ in facts), reverse=True)
         return {
             "retrieval_results": [
-                {"caption": fact, "similarity": score} for fact, score in zip(facts[:3], similar, strict=False)
+                {"id": number, "caption": fact, "similarity": score}
+                for number, (fact, score) in enumerate(zip(facts[:3], similar, strict=False))
             ]
         }
 

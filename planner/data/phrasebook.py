@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 from planner.data.labels import Noun
 from planner.data.wordings import lines, vary
 
+Rewrite = Callable[[str, Sequence[str]], str]
+"""Words a request anew; the given values must stand in it as they are."""
+
 _SLOT = re.compile(r"\{(\w+?)(\d?)\}")
 
 
@@ -94,6 +97,7 @@ class Slots:
     colours: Sequence[str]
     values: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    rewrite: Rewrite | None = None
     _new: list[Noun] = field(default_factory=list)
 
     def fill(self, template: str) -> str:
@@ -111,7 +115,7 @@ class Slots:
         said = vary(_SLOT.sub(mark, template), self.rng)
         for index, value in enumerate(filled):
             said = said.replace(chr(0xE000 + index), value)
-        return said
+        return self.rewrite(said, filled) if self.rewrite else said
 
     def _value(self, kind: str, number: str) -> str:
         if kind in ("noun", "a_noun", "nouns"):

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from planner.data.labels import LabelledPicture
 from services.core.registry import Registry
 from services.core.types import SkillResult
@@ -56,8 +58,12 @@ def told(registry: Registry, skill: str, result: dict[str, Any]) -> Told:
     """What the gateway shows of a result.
 
     Raises:
-        pydantic.ValidationError: the result is not of the skill's schema.
+        NoResult: the result is not of the skill's schema.
     """
     model: type[SkillResult] = registry.spec(skill).result_model
-    valid = model.model_validate(result)
+    try:
+        valid = model.model_validate(result)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise NoResult(f"{skill}: the result's {where} is not of its schema") from None
     return Told(valid.observation(brief=True), valid.observation(brief=False), result)

@@ -12,8 +12,26 @@ from services.core.spec import Symbol
 
 _TAG_WORDS_MAX = 3
 _STOP = frozenset(
-    ("a", "an", "the", "in", "on", "at", "of", "and", "with", "to", "it", "make", "put", "add", "two", "three", "many")
-    + ("into", "from", "for", "turn", "like", "look")
+    {
+        "the",
+        "and",
+        "for",
+        "two",
+        "put",
+        "add",
+        "make",
+        "with",
+        "into",
+        "from",
+        "turn",
+        "like",
+        "look",
+        "this",
+        "that",
+        "there",
+        "three",
+        "many",
+    }
 )
 
 
@@ -54,7 +72,7 @@ def _posted(request: Request) -> Request:
 
 def post(prompt: str) -> str:
     """A short post about a picture, with hashtags from its words."""
-    words = [word for word in re.findall(r"[a-z]+", prompt.lower()) if word not in _STOP]
+    words = [word for word in re.findall(r"[a-z]+", prompt.lower()) if len(word) > 2 and word not in _STOP]
     tags = " ".join(f"#{word}" for word in dict.fromkeys(words[-_TAG_WORDS_MAX:]))
     return f"{prompt[:1].upper()}{prompt[1:]}! What do you think? {tags}".strip()
 
