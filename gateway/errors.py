@@ -73,13 +73,10 @@ class SessionNotFound(GatewayError):
 
 
 class NothingToDraw(GatewayError):
-    """No call on the picture gave boxes or masks."""
+    """There are no boxes or masks to draw over a picture."""
 
     status = 404
     code = "nothing_to_draw"
-
-    def __init__(self) -> None:
-        super().__init__("No call of this session found boxes or masks in this picture.", param="session_id")
 
 
 class SessionBusy(GatewayError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.errors import NothingToDraw
@@ -20,6 +20,7 @@ from services.core.types import Box, MaskRLE
 COLOURS = ((230, 25, 75), (60, 180, 75), (0, 130, 200), (245, 130, 48), (145, 30, 180), (70, 240, 240), (240, 50, 230))
 MASK_OPACITY = 0.45
 LABEL_CHARS = 40
+LABEL_PX_MIN = 10
 _BOXES, _MASKS = TypeAdapter(list[Box]), TypeAdapter(list[MaskRLE])
 
 
@@ -42,15 +43,37 @@ def drawings_of(session: Session, image: str, call: str | None) -> list[Drawing]
         records = [record for step in turn.steps for record in step.results]
         on_it = [record for record in records if (record.get("images") or {}).get("image") == image]
         chosen = [record for record in on_it if call is None or record.get("id") == call]
-        found = [drawing for record in chosen if (drawing := _drawing(record.get("result") or {}))]
+        drawings = [drawing_of(record.get("result") or {}) for record in chosen]
+        found = [drawing for drawing in drawings if drawing is not None and (drawing.boxes or drawing.masks)]
         if found:
             return found
-    raise NothingToDraw()
+    raise NothingToDraw("No call of this session found boxes or masks in this picture.", param="session_id")
 
 
-def overlay_png(data: bytes, drawings: Iterable[Drawing]) -> bytes:
-    """The picture as PNG with everything drawn on it. Blocking."""
+def drawing_of(result: Mapping[str, Any]) -> Drawing | None:
+    """What there is to draw of a skill's result: empty where it found nothing, None where it has no such fields."""
+    if "boxes" not in result and "masks_rle" not in result:
+        return None
+    try:
+        boxes = _BOXES.validate_python(result.get("boxes") or [])
+        masks = _MASKS.validate_python(result.get("masks_rle") or [])
+    except ValidationError:
+        return None
+    named: list[Any] = next(
+        (result[name] for name in ("phrases", "texts", "labels") if isinstance(result.get(name), list)), []
+    )
+    return Drawing(boxes, [str(name)[:LABEL_CHARS] for name in named], masks)
+
+
+def overlay_png(data: bytes, drawings: Iterable[Drawing], *, side_max: int | None = None) -> bytes:
+    """The picture as PNG with everything drawn on it. Blocking.
+
+    Args:
+        side_max: make a larger picture smaller first, so that its longer side has as many pixels.
+    """
     picture = decode(data)
+    if side_max is not None:
+        picture.thumbnail((side_max, side_max))
     number = 0
     for drawing in drawings:
         for index in range(max(len(drawing.boxes), len(drawing.masks))):
@@ -69,19 +92,6 @@ def thumbnail_jpeg(data: bytes, side: int) -> bytes:
     picture = decode(data)
     picture.thumbnail((side, side))
     return _encoded(picture, "JPEG")
-
-
-def _drawing(result: Mapping[str, Any]) -> Drawing | None:
-    try:
-        boxes = _BOXES.validate_python(result.get("boxes") or [])
-        masks = _MASKS.validate_python(result.get("masks_rle") or [])
-    except ValidationError:
-        return None
-    named: list[Any] = next(
-        (result[name] for name in ("phrases", "texts", "labels") if isinstance(result.get(name), list)), []
-    )
-    labels = [str(name)[:LABEL_CHARS] for name in named]
-    return Drawing(boxes, labels, masks) if boxes or masks else None
 
 
 def _tinted(picture: Image.Image, mask: MaskRLE, colour: tuple[int, int, int]) -> Image.Image:
@@ -104,9 +114,10 @@ def _outline(
     if label:
         # Pillow's built-in font knows Latin letters only.
         text = label.encode("ascii", "replace").decode()
-        left, top, right, bottom = draw.textbbox((x0 + 2, y0 + 1), text)
+        font = ImageFont.load_default(max(LABEL_PX_MIN, round(max(picture.size) / 50)))
+        left, top, right, bottom = draw.textbbox((x0 + 2, y0 + 1), text, font=font)
         draw.rectangle((left - 2, top - 1, right + 2, bottom + 1), fill=colour)
-        draw.text((x0 + 2, y0 + 1), text, fill="white")
+        draw.text((x0 + 2, y0 + 1), text, fill="white", font=font)
 
 
 def _encoded(picture: Image.Image, image_format: str) -> bytes:

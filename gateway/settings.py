@@ -77,6 +77,7 @@ class GatewaySettings(BaseSettings):
         24 * 3600, ge=1, description="How long the answer to a message with an Idempotency-Key is kept, seconds."
     )
     thumbnail_side_px: int = Field(256, ge=16, description="Longer side of a thumbnail, pixels.")
+    overlay_side_px: int = Field(2048, ge=16, description="Longer side of a picture with boxes and masks, pixels.")
     image_ttl_s: int = Field(24 * 3600, ge=1, description="How long an unused picture is kept, seconds.")
     results_ttl_s: int = Field(
         24 * 3600, ge=1, description="How long a skill's result is kept for equal calls, seconds."
@@ -86,6 +87,8 @@ class GatewaySettings(BaseSettings):
     ready_timeout_s: float = Field(2.0, gt=0, description="Longest wait for one part's readiness, seconds.")
     turn_deadline_s: float = Field(120.0, gt=0, description="Longest a turn may take, seconds.")
     tool_deadline_s: float = Field(60.0, gt=0, description="Longest a single skill call may take, seconds.")
+    batch_inputs_max: int = Field(32, ge=1, description="Most inputs in one batch of tool calls.")
+    batch_parallel_max: int = Field(16, ge=1, description="Most calls of one batch that run at the same time.")
     turn_mode: Literal["fly", "all_tools"] = Field(
         "fly", description="What a chat that names no mode does: see ChatRequest.mode."
     )

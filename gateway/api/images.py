@@ -106,7 +106,7 @@ async def _overlay(parts: GatewayParts, stored: StoredImage, session_id: str | N
         raise InvalidRequest("session_id: name the session whose calls are drawn.", param="session_id")
     session = await parts.sessions.get(session_id, owner=ANONYMOUS)
     drawings = drawings_of(session, stored.info.id, call)
-    return await asyncio.to_thread(overlay_png, stored.data, drawings)
+    return await asyncio.to_thread(overlay_png, stored.data, drawings, side_max=parts.settings.overlay_side_px)
 
 
 def _public(info: ImageInfo) -> dict[str, object]:

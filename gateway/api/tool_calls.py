@@ -36,7 +36,7 @@ class ToolAnswer:
     request_id: str
 
     def body(self) -> dict[str, Any]:
-        """The answer as JSON-compatible data, in the shape that `gateway.api.tools.ToolResponse` documents."""
+        """The answer as JSON-compatible data, in the shape that `gateway.api.tool_models.ToolResponse` documents."""
         found = self.outcome
         timing = {
             "compute_ms": found.compute_ms,

@@ -1,88 +1,39 @@
-"""Single tools: one typed route for each skill, made from its SkillSpec."""
+"""Single tools: typed routes for each skill, made from its SkillSpec."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, create_model, field_validator
-from pydantic_core import PydanticSerializationError
 
-from gateway.api.tool_calls import call_tool
-from gateway.disconnect import cancelled_when_client_leaves
-from gateway.parts import call_context, metrics_of, parts_of
-from gateway.responses import FastJson
-from services.core.spec import SkillSpec, Symbol
-from services.core.types import MaskRLE
-
-PictureReference = Field(description="Handle (`img_...`) or data: URL (base64) of a stored picture, mask or map.")
-MaskReference = Field(
-    description="A mask: handle or data: URL of a picture that is white inside, or a COCO run-length code."
+from gateway.api.tool_batch import batch_answer
+from gateway.api.tool_calls import ToolAnswer, call_tool
+from gateway.api.tool_models import (
+    ToolList,
+    ToolRequest,
+    batch_request_model,
+    batch_response_model,
+    identifier,
+    request_model,
+    response_model,
 )
-MASKS = frozenset({Symbol.MASK, Symbol.REFERENCE_MASK})
-MaskInput = Annotated[
-    Annotated[str, Tag("picture")] | Annotated[MaskRLE, Tag("rle")],
-    Discriminator(lambda value: "picture" if isinstance(value, str) else "rle"),
+from gateway.api.tool_render import overlay_of, stored_overlay
+from gateway.disconnect import cancelled_when_client_leaves
+from gateway.parts import GatewayParts, call_context, metrics_of, parts_of
+from gateway.responses import FastJson
+from services.core.context import CallContext
+from services.core.spec import SkillSpec
+
+__all__ = ["identifier", "request_model", "router"]
+
+Render = Annotated[
+    Literal["overlay"] | None,
+    Query(description="overlay: draw the boxes and masks of the result over the picture."),
 ]
-
-
-class ToolRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    @field_validator("arguments", check_fields=False)
-    @classmethod
-    def _utf8(cls, arguments: BaseModel) -> BaseModel:
-        try:
-            arguments.model_dump_json()
-        except (PydanticSerializationError, UnicodeError):
-            raise ValueError("a text has half a surrogate pair, which is not valid Unicode") from None
-        return arguments
-
-
-class Timing(BaseModel):
-    """Milliseconds: in the model, queued before it, and in all; and how many calls shared the batch."""
-
-    compute_ms: float
-    wait_ms: float
-    total_ms: float
-    batch_size: int
-
-
-class ToolResponse(BaseModel):
-    """A tool's answer. `images` are the handles that it worked on, by what they were for.
-
-    `cached` says that it is the result of an earlier, equal call; `Cache-Control: no-cache` asks for a fresh one.
-    """
-
-    tool: str
-    images: dict[str, str]
-    checkpoint: str
-    cached: bool
-    timing: Timing
-    request_id: str
-
-
-class ToolDescription(BaseModel):
-    """A tool as data; `arguments` and `result` are JSON schemas, `produces` is by result field."""
-
-    name: str
-    aliases: list[str]
-    summary: str
-    description: str
-    consumes: list[str]
-    produces: dict[str, str]
-    parts: list[str]
-    version: str
-    arguments: dict[str, Any]
-    result: dict[str, Any]
-
-
-class ToolList(BaseModel):
-    object: str = Field("list", description="Always `list`.")
-    data: list[ToolDescription]
+PNG = "image/png"
+Endpoint = Callable[..., Awaitable[Response]]
 
 
 def router(specs: Sequence[SkillSpec]) -> APIRouter:
@@ -90,20 +41,38 @@ def router(specs: Sequence[SkillSpec]) -> APIRouter:
     tools = APIRouter(tags=["tools"])
     tools.add_api_route("/v1/tools", _list_tools, methods=["GET"], response_model=ToolList)
     for spec in specs:
-        endpoint = _endpoint(spec)
+        one, answer = request_model(spec), response_model(spec)
+        several, answers = batch_request_model(spec, one), batch_response_model(spec, answer)
+        call, batch = _endpoint(spec, one), _batch_endpoint(spec, several)
         for name in spec.names:
+            listed = name == spec.name
             tools.add_api_route(
                 f"/v1/tools/{name}",
-                endpoint,
+                call,
                 methods=["POST"],
-                response_model=_response_model(spec),
-                operation_id=f"call_{identifier(spec.name)}" if name == spec.name else None,
+                response_model=answer,
+                responses={200: {"content": {PNG: {"schema": {"type": "string", "format": "binary"}}}}},
+                operation_id=f"call_{identifier(spec.name)}" if listed else None,
                 name=spec.name,
                 summary=spec.summary,
-                description=spec.description,
-                include_in_schema=name == spec.name,
+                description=f"{spec.description}\n\nWith `?render=overlay` and `Accept: image/png` the answer is the "
+                "picture itself.",
+                include_in_schema=listed,
             )
-    tools.add_api_route("/v1/tools/{name}", _unknown_tool, methods=["POST"], include_in_schema=False)
+            tools.add_api_route(
+                f"/v1/tools/{name}/batch",
+                batch,
+                methods=["POST"],
+                response_model=answers,
+                operation_id=f"call_{identifier(spec.name)}_batch" if listed else None,
+                name=f"{spec.name} (batch)",
+                summary=f"Several inputs at once: {spec.summary}",
+                description="The calls run at the same time, so that they share the model's batches. An input that "
+                "fails has its own error; the answer's status is 200 all the same. If one is malformed, none is run.",
+                include_in_schema=listed,
+            )
+    for path in ("/v1/tools/{name}", "/v1/tools/{name}/batch"):
+        tools.add_api_route(path, _unknown_tool, methods=["POST"], include_in_schema=False)
     return tools
 
 
@@ -117,51 +86,43 @@ async def _unknown_tool(name: str, request: Request) -> Response:
     raise AssertionError(f"the offered tool {name!r} has no route")
 
 
-def _endpoint(spec: SkillSpec) -> Callable[..., Awaitable[Response]]:
-    async def call_tool(body: Any, request: Request) -> Response:
-        return await _call(spec, body, request)
+def _endpoint(spec: SkillSpec, model: type[ToolRequest]) -> Endpoint:
+    async def call(body: Any, request: Request, render: Render = None) -> Response:
+        parts = parts_of(request)
+        context = call_context(request, parts.settings.tool_deadline_s)
+        async with cancelled_when_client_leaves(request.receive):
+            answer = await _called(spec, body, request, context)
+            if render is None:
+                return FastJson(answer.body())
+            if PNG in request.headers.get("accept", ""):
+                return Response(await overlay_of(answer, parts, owner=context.owner), media_type=PNG)
+            return FastJson(await _with_overlay(answer, parts, context))
 
-    call_tool.__annotations__ = {"body": request_model(spec), "request": Request, "return": Response}
-    return call_tool
+    call.__annotations__ |= {"body": model, "request": Request, "return": Response, "render": Render}
+    return call
 
 
-async def _call(spec: SkillSpec, body: Any, request: Request) -> Response:
-    parts = parts_of(request)
-    context = call_context(request, parts.settings.tool_deadline_s)
+def _batch_endpoint(spec: SkillSpec, model: type[Any]) -> Endpoint:
+    async def call(body: Any, request: Request, render: Render = None) -> Response:
+        parts = parts_of(request)
+
+        async def one(given: ToolRequest) -> dict[str, Any]:
+            context = call_context(request, parts.settings.tool_deadline_s)
+            answer = await _called(spec, given, request, context)
+            return answer.body() if render is None else await _with_overlay(answer, parts, context)
+
+        async with cancelled_when_client_leaves(request.receive):
+            return FastJson(await batch_answer(body.inputs, one, parts.settings, request.state.request_id))
+
+    call.__annotations__ |= {"body": model, "request": Request, "return": Response, "render": Render}
+    return call
+
+
+async def _called(spec: SkillSpec, body: Any, request: Request, context: CallContext) -> ToolAnswer:
     given = {symbol: getattr(body, symbol) for symbol in spec.consumes}
     args = body.arguments.model_dump(mode="json", exclude_unset=True)
-    async with cancelled_when_client_leaves(request.receive):
-        answer = await call_tool(spec, given, args, parts, metrics_of(request), context)
-    return FastJson(answer.body())
+    return await call_tool(spec, given, args, parts_of(request), metrics_of(request), context)
 
 
-def request_model(spec: SkillSpec) -> type[ToolRequest]:
-    """What a call of the tool is given: a field for each kind of picture that it consumes, and `arguments`."""
-    fields: dict[str, Any] = {
-        str(symbol): (MaskInput, MaskReference) if symbol in MASKS else (str, PictureReference)
-        for symbol in sorted(spec.consumes)
-    }
-    optional = _all_optional(spec)
-    fields["arguments"] = (spec.args_model, Field(default_factory=spec.args_model) if optional else Field())
-    return create_model(f"{_camel(spec.name)}Request", __base__=ToolRequest, **fields)
-
-
-def _response_model(spec: SkillSpec) -> type[ToolResponse]:
-    return create_model(f"{_camel(spec.name)}Response", __base__=ToolResponse, result=(spec.result_model, Field()))
-
-
-def _all_optional(spec: SkillSpec) -> bool:
-    try:
-        spec.args_model()
-    except ValidationError:
-        return False
-    return True
-
-
-def identifier(name: str) -> str:
-    """A skill's name where only letters, digits and underscores are allowed."""
-    return re.sub(r"\W+", "_", name.replace("+", "_and_"), flags=re.ASCII)
-
-
-def _camel(name: str) -> str:
-    return "".join(part.capitalize() for part in identifier(name).split("_"))
+async def _with_overlay(answer: ToolAnswer, parts: GatewayParts, context: CallContext) -> dict[str, Any]:
+    return answer.body() | {"render": await stored_overlay(answer, parts, owner=context.owner)}

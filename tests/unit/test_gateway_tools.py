@@ -53,7 +53,8 @@ async def test_tools_are_listed_with_schemas(client: httpx.AsyncClient) -> None:
 def test_every_tool_is_typed_in_openapi_under_its_own_name_only(app: FastAPI) -> None:
     schema: dict[str, Any] = app.openapi()
     tools = {path for path in schema["paths"] if path.startswith("/v1/tools/")}
-    assert tools == {"/v1/tools/painter+mask", "/v1/tools/reader"}
+    one = {"/v1/tools/painter+mask", "/v1/tools/reader"}
+    assert tools == one | {f"{path}/batch" for path in one}
     models = schema["components"]["schemas"]
     request = models["PainterAndMaskRequest"]
     assert set(request["required"]) == {"image", "mask", "arguments"}
