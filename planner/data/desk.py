@@ -24,6 +24,8 @@ NO_TOOL = "No tool needed."
 FAILED = "The tool failed."
 _COLOURED_SHARE = 0.3
 _VOCABULARY_SHARE = 0.4
+_SHOWN_SHARE = 0.5
+"""How often a picture comes with a request that needs none."""
 
 
 class ChoiceMade(Exception):
@@ -136,7 +138,8 @@ class Desk:
                 nouns.append(noun)
         if items is None and (self.choice_only or self.rng.random() >= present):
             nouns = []
-        given = {slot: str(self.picture.extra[slot]) for slot in ("edit", "scene") if slot in self.picture.extra}
+        extra = self.picture.extra
+        given: dict[str, str] = {slot: str(extra[slot]) for slot in ("edit", "scene") if slot in extra}
         return Slots(self.rng, nouns, self.any_noun, self.vocabulary.colours, given, rewrite=self._rewrite)
 
     def any_noun(self) -> Noun:
@@ -150,14 +153,14 @@ class Desk:
 
     # Turns
 
-    def perform(self, request: Request) -> None:
+    def perform(self, request: Request, *, show: bool = True) -> None:
         """The request, its calls, what they gave, and the answer.
 
         Raises:
             NoResult: a call cannot be answered.
             ChoiceMade: the conversation is to end with the calls.
         """
-        self.ask(request)
+        self.ask(request, show=show)
         if not request.actions:
             self.say(request.answer([]))
             return
@@ -165,8 +168,10 @@ class Desk:
         self.say(request.answer(contents), ANSWERED)
 
     def ask(self, request: Request, *, show: bool = True) -> None:
-        """The person's turn; the first one brings the picture where one is needed, unless it is not to be shown."""
-        new = show and request.needs_picture and not self._shown
+        """The person's turn. The first one brings the picture where one is needed, and often where none is, unless
+        none is to be shown."""
+        wanted = request.needs_picture or self.rng.random() < _SHOWN_SHARE
+        new = show and wanted and not self._shown
         self._shown = self._shown or new
         text = with_marks(request.text, request.marks, request.given)
         self.turns.append(UserTurn(text=text, images=(self.picture.name,) if new else ()))

@@ -102,7 +102,7 @@ class ExactResults:
         }
 
     def _levels(self, asked: Asked, picture: LabelledPicture, rng: random.Random) -> Result:
-        levels = []
+        levels: list[Result] = []
         for place in _places(asked.args):
             item = _object_at(picture, place)
             if item is None or item.levels is None:

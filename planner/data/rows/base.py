@@ -15,16 +15,20 @@ Maker = Callable[[Desk], Request]
 
 
 class Row(Protocol):
-    """A kind of conversation.
+    """A kind of conversation."""
 
-    Attributes:
-        title: what the paper's Table 2 calls it.
-        skills: those that it calls; a data set without one of them leaves the row out.
-    """
+    @property
+    def name(self) -> str: ...
 
-    name: str
-    title: str
-    skills: tuple[str, ...]
+    @property
+    def title(self) -> str:
+        """What the paper's Table 2 calls it."""
+        ...
+
+    @property
+    def skills(self) -> tuple[str, ...]:
+        """Those that it calls; a data set without one of them leaves the row out."""
+        ...
 
     def build(self, desk: Desk) -> None:
         """Put the conversation on the desk. Raises what `Desk.perform` raises."""

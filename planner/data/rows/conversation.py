@@ -12,7 +12,6 @@ from planner.data.rows.base import SingleRequest
 from planner.data.rows.kinds import EVERY
 from planner.data.wordings import lines, normalised, pairs
 
-_PICTURE_SHARE = 0.6
 _OUTDATED = re.compile(r"only read|can read the text|reading the text|read text in pictures with a tool|Not yet")
 _ERRORS = (
     "The skill did not answer in time.",
@@ -34,16 +33,16 @@ def chat(desk: Desk) -> Request:
     else:
         wording = desk.book.deal("chat", _chats)
         question, said = desk.slots().spoken(wording.text), wording.argument
-    return _answered(question, said, desk)
+    return _answered(question, said)
 
 
 def impossible(desk: Desk) -> Request:
     wording = desk.book.deal("impossible")
-    return _answered(desk.slots().spoken(wording.text), wording.argument, desk)
+    return _answered(desk.slots().spoken(wording.text), wording.argument)
 
 
-def _answered(question: str, said: str, desk: Desk) -> Request:
-    return Request(question, (), NO_TOOL, lambda got: said, needs_picture=desk.rng.random() < _PICTURE_SHARE)
+def _answered(question: str, said: str) -> Request:
+    return Request(question, (), NO_TOOL, lambda got: said, needs_picture=False)
 
 
 def _chats() -> list[Wording]:

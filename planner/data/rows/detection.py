@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from planner.data.answers import BOXES_MAX, coordinates, listed, places, tally, there
 from planner.data.desk import Contents, Desk, Request
@@ -25,11 +26,10 @@ def asked_nouns(desk: Desk, slots: Slots, wording: Wording) -> list[Noun]:
     return [by_name[name] for name in slots.asked]
 
 
-def found(nouns: list[Noun], content: dict[str, object] | Contents, *, numbers: bool) -> str:
+def found(nouns: Sequence[Noun], got: Contents, *, numbers: bool) -> str:
     """'I found 2 dogs.', with their boxes where numbers were asked for."""
-    content = content[0] if isinstance(content, list) else content
-    counts = tally(nouns, content)  # type: ignore[arg-type]
-    boxes = [coordinates(box) for box in content["boxes"]][:BOXES_MAX] if numbers else []  # type: ignore[call-overload]
+    counts = tally(nouns, got[0])
+    boxes = [coordinates(box) for box in got[0]["boxes"]][:BOXES_MAX] if numbers else []
     return f"I found {listed(counts)}{': ' if boxes else ''}{', '.join(boxes)}."
 
 
@@ -38,9 +38,7 @@ def detect(desk: Desk) -> Request:
     text = slots.spoken(wording.text)
     caption, nouns = captioned(slots, wording), asked_nouns(desk, slots, wording)
     numbers = bool(_IN_NUMBERS.search(wording.text))
-    return Request(
-        text, (call(SKILL, caption=caption),), "Find it.", lambda got: found(nouns, list(got), numbers=numbers)
-    )
+    return Request(text, (call(SKILL, caption=caption),), "Find it.", lambda got: found(nouns, got, numbers=numbers))
 
 
 def where(desk: Desk) -> Request:

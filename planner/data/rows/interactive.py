@@ -31,8 +31,9 @@ def _alike(got: Contents) -> str:
 def segment_marked(desk: Desk) -> Request:
     if desk.rng.random() < _WRITTEN_SHARE:
         return _written(desk, "sam_coordinates", "sam")
-    text = desk.slots().spoken(desk.book.deal("sam_marked").text)
-    marks: dict[str, list[Any]] = dict(marked(desk))
+    wording = desk.book.deal("sam_marked")
+    text = desk.slots().spoken(wording.text)
+    marks: dict[str, list[Any]] = dict(marked(desk, wording.text))
     if "points" in marks and desk.rng.random() < 0.15:
         marks["points"].append([round(desk.rng.uniform(0.02, 0.98), 2) for _ in range(2)])
         marks["point_labels"] = [1, 0]
@@ -42,22 +43,23 @@ def segment_marked(desk: Desk) -> Request:
 def segment_levels(desk: Desk) -> Request:
     if desk.rng.random() < _WRITTEN_SHARE / 2:
         return _written(desk, "levels_coordinates", "semantic_sam")
-    text = desk.slots().spoken(desk.book.deal("levels").text)
-    return Request(text, (call("semantic_sam"),), "Levels.", _levels, marked(desk))
+    wording = desk.book.deal("levels")
+    text = desk.slots().spoken(wording.text)
+    return Request(text, (call("semantic_sam"),), "Levels.", _levels, marked(desk, wording.text))
 
 
 def _written(desk: Desk, wordings: str, skill: str) -> Request:
     """The place stands in the text itself."""
     wording, slots = desk.book.deal(wordings), desk.slots()
-    marks = marked(desk)
+    if not desk.picture.objects:
+        raise NoResult("the picture has nothing to mark")
+    place = desk.rng.choice(desk.picture.objects).box
     if "{box}" in wording.text:
-        box = marks.get("boxes", [[round(side, 2) for side in desk.rng.choice(desk.picture.objects).box]])[0]
-        slots.values["box"] = f"[{', '.join(f'{side:.2f}' for side in box)}]"
+        slots.values["box"] = f"[{', '.join(f'{side:.2f}' for side in place)}]"
         params: dict[str, Any] = {"boxes": [numbers(slots.values["box"])]}
     else:
-        box = desk.rng.choice(desk.picture.objects).box
         form = desk.one_of("({:.2f}, {:.2f})", "[{:.2f}, {:.2f}]")
-        slots.values["point"] = form.format((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+        slots.values["point"] = form.format((place[0] + place[2]) / 2, (place[1] + place[3]) / 2)
         point = numbers(slots.values["point"])
         params = {"points": [[point]]} if skill == "sam" else {"point": [point]}
     text = slots.spoken(wording.text)

@@ -43,7 +43,7 @@ class SeveralTurns:
         for maker in desk.rng.sample(UNDERSTANDING, desk.rng.choice((2, 2, 3, 3, 4))):
             desk.perform(maker(desk))
             if desk.rng.random() < 0.12:
-                desk.perform(replace(chat(desk), needs_picture=False))
+                desk.perform(chat(desk))
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class SeveralWishes:
             text = joined(desk.rng.choice(lines("seams.txt")), text, wish.text)
 
         def answer(got: Contents) -> str:
-            return " ".join(wish.answer([content]) for wish, content in zip(wishes, got, strict=True))
+            said = [wish.answer([content]) for wish, content in zip(wishes, got, strict=True)]
+            return ("\n" if any("\n" in one for one in said) else " ").join(said)
 
         actions = tuple(action for wish in wishes for action in wish.actions)
         desk.perform(Request(text, actions, "Several wishes.", answer))
@@ -120,7 +121,7 @@ def _the_same(desk: Desk) -> None:
         first,
         text=text,
         actions=(action.model_copy(update={"API_params": {"caption": caption}}),),
-        answer=lambda got: found([noun for noun in slots.nouns if noun.name in caption], list(got), numbers=False),
+        answer=lambda got: found([noun for noun in slots.nouns if noun.name in caption], got, numbers=False),
     )
     if maker is NAMED[2]:
         again = replace(again, answer=lambda got: there(_nouns(slots.nouns, caption), got[0]))
@@ -185,8 +186,7 @@ def _along_the_map(desk: Desk) -> None:
 def _edit_again(desk: Desk) -> None:
     """A picture that was changed or painted is changed again."""
     desk.perform(edit(desk) if desk.rng.random() < 0.6 else generate(desk))
-    again = edit(desk)
-    desk.perform(replace(again, needs_picture=False))
+    desk.perform(edit(desk), show=False)
 
 
 def _of_the_text(desk: Desk) -> None:
@@ -201,7 +201,7 @@ def _of_the_text(desk: Desk) -> None:
 
 def _remark(desk: Desk) -> None:
     desk.perform(desk.rng.choice(UNDERSTANDING)(desk))
-    desk.perform(replace(chat(desk), needs_picture=False))
+    desk.perform(chat(desk))
 
 
 def _without_tool(desk: Desk, wordings: str, said: str) -> Request:

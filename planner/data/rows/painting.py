@@ -11,6 +11,8 @@ from planner.data.rows.base import SingleRequest, argument, call
 from services.core.spec import Symbol
 
 _TAG_WORDS_MAX = 3
+_BOXED = re.compile(r"\b(box|boxes|rectangle)\b", re.IGNORECASE)
+_CLICKED = re.compile(r"\b(points?|click\w*|tap\w*|touch\w*|finger|press\w*)\b", re.IGNORECASE)
 _STOP = frozenset(
     {
         "the",
@@ -44,11 +46,11 @@ def edit(desk: Desk) -> Request:
 
 
 def generate_post(desk: Desk) -> Request:
-    return _posted(_painted(desk, "generate_post", "stable_diffusion", "{scene}", "Paint it.", "{}"))
+    return _posted(_painted(desk, "generate_post", "stable_diffusion", "{scene}", "Paint it.", "{}"), "")
 
 
 def edit_post(desk: Desk) -> Request:
-    return _posted(_painted(desk, "edit_post", "instruct_pix2pix", "{edit}", "Edit it.", "{}"))
+    return _posted(_painted(desk, "edit_post", "instruct_pix2pix", "{edit}", "Edit it.", "{}"), "New look: ")
 
 
 def _painted(desk: Desk, wordings: str, skill: str, usual: str, thoughts: str, done: str) -> Request:
@@ -59,22 +61,23 @@ def _painted(desk: Desk, wordings: str, skill: str, usual: str, thoughts: str, d
     return Request(text, (call(skill, prompt=prompt),), thoughts, lambda got: done.format(prompt), needs_picture=needs)
 
 
-def _posted(request: Request) -> Request:
+def _posted(request: Request, opening: str) -> Request:
     prompt = str(request.actions[0].API_params["prompt"])
     return Request(
         request.text,
         request.actions,
         request.thoughts,
-        lambda got: post(prompt),
+        lambda got: post(prompt, opening),
         needs_picture=request.needs_picture,
     )
 
 
-def post(prompt: str) -> str:
+def post(prompt: str, opening: str = "") -> str:
     """A short post about a picture, with hashtags from its words."""
     words = [word for word in re.findall(r"[a-z]+", prompt.lower()) if len(word) > 2 and word not in _STOP]
     tags = " ".join(f"#{word}" for word in dict.fromkeys(words[-_TAG_WORDS_MAX:]))
-    return f"{prompt[:1].upper()}{prompt[1:]}! What do you think? {tags}".strip()
+    said = opening + prompt
+    return f"{said[:1].upper()}{said[1:]}! What do you think? {tags}".strip()
 
 
 def inpaint_marked(desk: Desk) -> Request:
@@ -82,12 +85,11 @@ def inpaint_marked(desk: Desk) -> Request:
     wording, slots = desk.book.deal("inpaint_marked"), desk.slots([])
     text = slots.spoken(wording.text)
     prompt = slots.fill("{a_new}")
+    paint, done = call("inpainting", prompt=prompt), f"Done: {prompt} is there now."
     if desk.rng.random() < 0.35:
-        actions, marks, given = (call("inpainting", prompt=prompt),), {}, (Symbol.MASK,)
-    else:
-        actions = (call("sam"), call("inpainting", prompt=prompt))
-        marks, given = marked(desk), ()
-    return Request(text, actions, "Repaint there.", lambda got: f"Done: {prompt} is there now.", marks, given)
+        return Request(text, (paint,), "Repaint there.", lambda got: done, given=(Symbol.MASK,))
+    marks = marked(desk, wording.text)
+    return Request(text, (call("sam"), paint), "Repaint there.", lambda got: done, marks)
 
 
 def inpaint_named(desk: Desk) -> Request:
@@ -102,12 +104,13 @@ def inpaint_named(desk: Desk) -> Request:
     return Request(text, actions, "Repaint there.", answer)
 
 
-def marked(desk: Desk) -> dict[str, list[list[float]]]:
-    """A box around a thing of the picture, or a point on it, as a person marks it."""
+def marked(desk: Desk, text: str = "") -> dict[str, list[list[float]]]:
+    """A box around a thing of the picture, or a point on it, as a person marks it; `text` may say which."""
     if not desk.picture.objects:
         raise NoResult("the picture has nothing to mark")
     box = desk.rng.choice(desk.picture.objects).box
-    if desk.rng.random() < 0.5:
+    boxed, clicked = bool(_BOXED.search(text)), bool(_CLICKED.search(text))
+    if (boxed and not clicked) or (boxed == clicked and desk.rng.random() < 0.5):
         return {"boxes": [[round(side, 2) for side in box]]}
     return {"points": [[round((box[0] + box[2]) / 2, 2), round((box[1] + box[3]) / 2, 2)]]}
 

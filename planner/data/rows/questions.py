@@ -15,7 +15,14 @@ from planner.data.visual_questions import PROMPTS, YES
 SKILL = "blip2"
 Said = Callable[[str], str]
 
-_SCENES = {"beach": "a beach", "desert": "a desert", "city": "a city", "room": "a room", "grass": "a meadow"}
+_SCENES: Mapping[str, str] = {
+    "beach": "a beach",
+    "desert": "a desert",
+    "city": "a city",
+    "room": "a room",
+    "grass": "on the grass",
+    "snow": "in the snow",
+}
 _SHARES: Mapping[str, float] = {
     "colour": 0.2,
     "coloured": 0.08,
@@ -81,14 +88,14 @@ def _answers(kind: str, slots: Slots) -> Callable[..., str]:
         "side": lambda said: _side(said, name, second, direction),
         "rightside": lambda said: _side(said, name, second, direction),
         "scene": lambda said: f"It is {_SCENES.get(said, said)}.",
-        "category": lambda said: f"It is {slots_one(slots, said)}.",
+        "category": lambda said: f"It is {_one(slots, said)}.",
         "larger": lambda said: f"The {said} is larger.",
     }
     tell = said_as.get(kind, sentence)
     return lambda got: tell(str(got[0]["caption"]))
 
 
-def slots_one(slots: Slots, name: str) -> str:
+def _one(slots: Slots, name: str) -> str:
     """A name with its article."""
     known = next((noun.one for noun in slots.nouns if noun.name == name), "")
     return known or f"{'an' if name[:1] in 'aeio' else 'a'} {name}"

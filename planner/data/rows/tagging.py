@@ -14,7 +14,7 @@ def listing(got: Contents) -> str:
 
 
 def located(got: Contents) -> str:
-    names = Counter(got[0]["phrases"])
+    names: Counter[str] = Counter(got[0]["phrases"])
     if not names:
         return "I found nothing that I could put a box on."
     return f"I found: {listed([f'{name} ({count})' if count > 1 else name for name, count in names.items()])}."
