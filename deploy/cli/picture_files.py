@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from deploy.errors import UsageError
-from llava_plus import Client, MaskRLE, PictureError
+from llava_plus import Client, MaskRLE
 
 _SUFFIXES: Mapping[str, str] = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
 NAME_DIGITS = 8
@@ -78,9 +78,11 @@ def _write(path: Path, data: bytes) -> Path:
     with Image.open(io.BytesIO(data)) as picture:
         if wanted is None or wanted == picture.format:
             path.write_bytes(data)
-        else:
-            try:
-                picture.convert("RGB").save(path, wanted)
-            except (KeyError, ValueError) as error:
-                raise PictureError(f"{path}: no picture can be written as {path.suffix}.") from error
+            return path
+        try:
+            picture.convert("RGB").save(path, wanted)
+        except (KeyError, ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise UsageError(f"{path}: a picture cannot be written as {path.suffix}; .png and .jpg can.") from None
     return path

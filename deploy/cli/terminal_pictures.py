@@ -12,14 +12,17 @@ import time
 import tty
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-import numpy as np
 from PIL import Image
 from rich.color import Color
 from rich.console import Console
 from rich.style import Style
 from rich.text import Text
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 COLUMNS_MAX = 72
 ROWS_MAX = 28
@@ -86,13 +89,16 @@ def cells(size: tuple[int, int], console_columns: int) -> tuple[int, int]:
 
 def half_blocks(picture: Image.Image, columns: int, rows: int) -> Text:
     """Two pixels a character: the upper one its colour, the lower one its background's."""
+    import numpy as np
+
     pixels = np.asarray(picture.convert("RGB").resize((columns, rows * 2), Image.Resampling.LANCZOS))
-    text = Text(no_wrap=True, end="")
-    for upper, lower in zip(pixels[0::2], pixels[1::2], strict=True):
-        for above, below in zip(upper.tolist(), lower.tolist(), strict=True):
-            text.append("▀", Style(color=Color.from_rgb(*above), bgcolor=Color.from_rgb(*below)))
-        text.append("\n")
-    return text
+    lines = []
+    for upper, lower in zip(pixels[0::2].tolist(), pixels[1::2].tolist(), strict=True):
+        line = Text(no_wrap=True)
+        for above, below in zip(upper, lower, strict=True):
+            line.append("▀", Style(color=Color.from_rgb(*above), bgcolor=Color.from_rgb(*below)))
+        lines.append(line)
+    return Text("\n", no_wrap=True).join(lines)
 
 
 def kitty(picture: Image.Image, columns: int, rows: int) -> str:
@@ -113,6 +119,8 @@ def iterm2(picture: Image.Image, columns: int, rows: int) -> str:
 
 def sixel(picture: Image.Image, columns: int, rows: int) -> str:
     """Six rows of pixels at a time, one pass for each colour in them, equal columns counted."""
+    import numpy as np
+
     small = _scaled(picture, columns, rows).quantize(SIXEL_COLOURS)
     indices, (width, height) = np.asarray(small), small.size
     palette = np.asarray(small.getpalette(), dtype=np.int64).reshape(-1, 3) * 100 // 255
@@ -153,8 +161,10 @@ def _read_until(descriptor: int, end: bytes, wait_s: float) -> str:
     return said.decode("ascii", "replace")
 
 
-def _counted(columns: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:
+def _counted(columns: NDArray[np.int64]) -> str:
     """A row of sixels; more than three equal ones are written as !COUNT and one."""
+    import numpy as np
+
     starts = np.flatnonzero(np.diff(columns, prepend=-1))
     lengths = np.diff(starts, append=len(columns))
     runs = zip(columns[starts].tolist(), lengths.tolist(), strict=True)

@@ -17,6 +17,7 @@ from deploy.errors import UsageError
 from llava_plus import Tool
 
 IMAGE = "image"
+ARGUMENTS = "Arguments of the tool"
 _OWN: Mapping[str, tuple[Any, Any]] = {
     "args": (
         Annotated[
@@ -78,11 +79,11 @@ class Option:
 
     @property
     def annotation(self) -> Any:
-        described = typer.Option(self.flag, metavar=self.shape.metavar, help=self.help, show_default=False)
+        described: dict[str, Any] = {"help": self.help, "show_default": False, "rich_help_panel": ARGUMENTS}
         if self.shape.kind == "boolean" and self.shape.rank == 0:
-            both = f"{self.flag}/--no-{self.flag.removeprefix('--')}"
-            return Annotated[bool | None, typer.Option(both, help=self.help, show_default=False)]
-        return Annotated[list[str] | None if self.shape.several else str | None, described]
+            return Annotated[bool | None, typer.Option(f"{self.flag}/--no-{self.flag.removeprefix('--')}", **described)]
+        option = typer.Option(self.flag, metavar=self.shape.metavar, **described)
+        return Annotated[list[str] | None if self.shape.several else str | None, option]
 
     def read(self, given: Any) -> Any:
         """Raises UsageError."""
@@ -148,7 +149,9 @@ def _input(symbol: str) -> Any:
         return Annotated[str, typer.Argument(metavar="PICTURE", help=f"The picture: {what[0].lower()}{what[1:]}.")]
     flag, noun = f"--{symbol.replace('_', '-')}", symbol.replace("_", " ")
     white = ", white inside" if "mask" in symbol else ""
-    return Annotated[str, typer.Option(flag, metavar="PICTURE", help=f"The {noun}{white}. {what}.")]
+    return Annotated[
+        str, typer.Option(flag, metavar="PICTURE", help=f"The {noun}{white}. {what}.", rich_help_panel=ARGUMENTS)
+    ]
 
 
 def _call(tool: Tool, options: list[Option], given: Mapping[str, Any]) -> ToolCall:

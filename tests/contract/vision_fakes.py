@@ -30,6 +30,9 @@ class StoredSkills(Skills):
 
     store: ImageStore | None = None
 
+    async def ready(self) -> Mapping[str, bool]:
+        return {spec.name: True for spec in self.specs()}
+
     def with_store(self, store: ImageStore) -> StoredSkills:
         self.store = store
         return self
