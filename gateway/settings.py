@@ -89,6 +89,17 @@ class GatewaySettings(BaseSettings):
     tool_deadline_s: float = Field(60.0, gt=0, description="Longest a single skill call may take, seconds.")
     batch_inputs_max: int = Field(32, ge=1, description="Most inputs in one batch of tool calls.")
     batch_parallel_max: int = Field(16, ge=1, description="Most calls of one batch that run at the same time.")
+    jobs_running_max: int = Field(2, ge=0, description="Jobs that one gateway process runs at the same time.")
+    jobs_queue_max: int = Field(100, ge=1, description="Most jobs that wait, of all gateways together.")
+    jobs_ttl_s: int = Field(24 * 3600, ge=1, description="How long a job is kept after its last change, seconds.")
+    jobs_listed_max: int = Field(100, ge=1, description="Most jobs in one answer of GET /v1/jobs.")
+    job_deadline_s: float = Field(1800.0, gt=0, description="Longest a job may run, seconds.")
+    job_beat_s: float = Field(
+        1.0, gt=0, description="How often a running job's progress is stored and its cancelling noticed, seconds."
+    )
+    job_poll_s: float = Field(
+        1.0, gt=0, description="How often an idle gateway looks for jobs that came to another one, seconds."
+    )
     turn_mode: Literal["fly", "all_tools"] = Field(
         "fly", description="What a chat that names no mode does: see ChatRequest.mode."
     )
@@ -121,6 +132,13 @@ class GatewaySettings(BaseSettings):
         ("127.0.0.1", "localhost", "[::1]"),
         description='Names under which /mcp is reached, as JSON, any port; ["*"] is all, for use behind a proxy.',
     )
+    mcp_sessions: bool = Field(
+        True,
+        description="Keep a session for each MCP client of before 2026-07-28, so that it can cancel its calls; off "
+        "where several gateways share an address and do not send a client back to the same one.",
+    )
+    mcp_sessions_max: int = Field(1_000, ge=1, description="Most such sessions of one gateway process.")
+    mcp_session_idle_s: float = Field(1_800.0, gt=0, description="How long an unused one is kept, seconds.")
     mcp_image_bytes_max: int = Field(
         4 * 2**20, ge=0, description="Largest picture inside an MCP tool's result, bytes; larger ones are links."
     )

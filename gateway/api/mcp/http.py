@@ -1,4 +1,8 @@
-"""MCP's streamable HTTP transport at /mcp. No state is kept between requests, so that any gateway can answer any."""
+"""MCP's streamable HTTP transport at /mcp.
+
+Clients of protocol 2026-07-28 send requests that stand alone; older ones have a session in this process' memory,
+unless `mcp_sessions` is off.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +28,14 @@ class McpEndpoint:
 
     @asynccontextmanager
     async def serving(self, parts: GatewayParts, metrics: GatewayMetrics, version: str) -> AsyncIterator[None]:
+        settings = parts.settings
         manager = StreamableHTTPSessionManager(
             mcp_server(parts, metrics, version),
-            stateless=True,
-            security_settings=_security(parts.settings.mcp_hosts),
-            max_request_body_size=parts.settings.body_bytes_max,
+            stateless=not settings.mcp_sessions,
+            security_settings=_security(settings.mcp_hosts),
+            session_idle_timeout=settings.mcp_session_idle_s,
+            max_request_body_size=settings.body_bytes_max,
+            max_sessions=settings.mcp_sessions_max,
         )
         async with manager.run():
             self._manager = manager
