@@ -21,6 +21,7 @@ from planner.chat import picture_names, prompt_text
 from planner.wire import EngineChunk, EngineRequest
 from services.core.errors import ImageNotFound
 from services.core.images import ImageReader
+from services.core.precision import native_dtype
 
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import AsyncEngineArgs
@@ -158,15 +159,6 @@ class PlannerServer:
         engine = getattr(self, "_engine", None)
         if engine is not None:
             engine.shutdown()
-
-
-def native_dtype(cpu_info: Path = Path("/proc/cpuinfo")) -> Literal["float32", "bfloat16"]:
-    """The faster of the two on this CPU."""
-    try:
-        flags = set(cpu_info.read_text(encoding="ascii", errors="ignore").split())
-    except OSError:
-        return "float32"
-    return "bfloat16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"
 
 
 def _engine_args(config: EngineConfig) -> AsyncEngineArgs:

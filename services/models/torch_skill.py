@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.core.checkpoints import checkpoint_source
+from services.core.precision import native_dtype
 from services.core.skill import Skill
 from services.core.types import SkillArgs, SkillResult
 
@@ -20,7 +21,10 @@ class TorchOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of weights and inputs.")
+    dtype: Literal["float32", "bfloat16", "float16", "native"] = Field(
+        "float32",
+        description="Precision of weights and inputs. native: bfloat16 where the device computes in it, else float32.",
+    )
     compile: bool = Field(False, description="Compile the model with torch.compile: slower start, faster calls.")
     channels_last: bool = Field(True, description="Keep convolution weights and pictures channels-last.")
 
@@ -44,7 +48,8 @@ class TorchSkill(Skill[ArgsT, ResultT]):
         """The `torch.dtype` of `Options.dtype`."""
         import torch
 
-        return getattr(torch, self.settings.dtype)
+        named = self.settings.dtype
+        return getattr(torch, native_dtype(self.device) if named == "native" else named)
 
     def place(self, model: ModelT) -> ModelT:
         """Put a module on the device, in the configured precision and memory format, ready for inference."""

@@ -49,7 +49,7 @@ def test_own_weights_load_when_their_checksums_are_given(tmp_path: Path) -> None
     for name in WEIGHTS_SHA256:
         (tmp_path / name).write_bytes(name.encode())
         sums[name] = hashlib.sha256(name.encode()).hexdigest()
-    assert verified_weights(str(tmp_path), {"sha256": sums}) == tmp_path
+    assert verified_weights(str(tmp_path), sums) == tmp_path
 
 
 def test_lines_come_in_reading_order_with_normalised_boxes() -> None:

@@ -50,7 +50,7 @@ EMBEDDED: Final[Mapping[str, Setup]] = MappingProxyType(
         "grounding_dino": Setup("embedded:grounding_dino", {"one_phrase": True}),
         "blip2": Setup("embedded:blip2", {"max_new_tokens": 60}, batch=16),
         "clip_retrieval": Setup("embedded:clip", batch=16),
-        "easyocr": Setup(None),
+        "easyocr": Setup(None, {"dtype": "native"}),
         "stable_diffusion": Setup("embedded:stable_diffusion", _PAINTING),
         "instruct_pix2pix": Setup("embedded:instruct_pix2pix", _PAINTING),
         "inpainting": Setup("embedded:inpainting", _PAINTING),
