@@ -13,7 +13,15 @@ from gateway.orchestrator.gallery import Gallery
 from gateway.orchestrator.question import question_text
 from gateway.state.models import Marks
 from planner.eval.cases import Case, Given
-from planner.eval.command import PlannerChoice, Progress, make_planner, offered, stand_in_picture, write_report
+from planner.eval.command import (
+    EvaluationError,
+    PlannerChoice,
+    Progress,
+    make_planner,
+    offered,
+    stand_in_picture,
+    write_report,
+)
 from planner.eval.journal import Journal, fingerprint
 from planner.eval.matching import Tools
 from planner.eval.playing import PlannerPlayer, Player
@@ -85,3 +93,49 @@ async def score_tool_use(
     verdicts = [judged(case, played[case.id], tools) for case in cases if case.id in played]
     about = about | {"requests played": f"{len(verdicts)} of {len(cases)} ({path.name})"}
     return write_report(folder, "tool_use", to_json(verdicts, about), to_markdown(verdicts, about))
+
+
+async def score_world(
+    gateway: str,
+    each: int,
+    mode: str | None,
+    folder: Path,
+    at_once: int,
+    stop: float | None,
+    fresh: bool,
+    say: Callable[[str], None],
+) -> Path:
+    """Ask a running platform the questions of the embedded world and write the report.
+
+    Raises:
+        EvaluationError, JournalError: the run cannot be made; the message says what to do.
+    """
+    from planner.eval.gateway import GatewayClient
+    from planner.eval.world import run
+    from planner.eval.world.questions import dialogues
+    from planner.eval.world.turns import Scenes
+    from services.embedded.world.sprites import WorldNotReady
+
+    about = {"gateway": gateway, "questions of each row": each, "mode": mode or "the platform's"}
+    journal = Journal(folder / "asked.jsonl", about, fresh=fresh)
+    scenes = Scenes()
+    try:
+        made = await to_thread(dialogues, scenes, each)
+    except WorldNotReady as error:
+        raise EvaluationError(str(error)) from None
+    async with GatewayClient(gateway) as client:
+        offers = await client.skills()
+        await run.ask_all(
+            made,
+            scenes,
+            client,
+            journal,
+            at_once=at_once,
+            mode=mode,
+            tell=Progress(say),
+            until=lambda: stop is not None and time.monotonic() > stop,
+        )
+    records = run.answered(made, journal)
+    total = sum(len(dialogue.turns) for dialogue in made)
+    about |= {"questions asked": f"{len(records)} of {total}", "skills offered": ", ".join(offers)}
+    return write_report(folder, "world", run.to_json(records, about, offers), run.to_markdown(records, about, offers))

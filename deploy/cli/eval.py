@@ -19,10 +19,6 @@ Minutes = Annotated[float | None, typer.Option(min=0.1, help="Begin nothing new 
 AtOnce = Annotated[int, typer.Option(min=1, help="Requests under way at the same time.")]
 
 
-def _listed(value: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in (value or "").split(",") if name.strip())
-
-
 @app.command("tool-use")
 def tool_use(
     planner: Annotated[
@@ -63,5 +59,33 @@ def tool_use(
         page = asyncio.run(score_tool_use(choice, gateway, path, cases, folder, at_once, stop, fresh, typer.echo))
     except (EvaluationError, JournalError) as error:
         raise UsageError(str(error)) from None
+    _show(page)
+
+
+@app.command()
+def world(
+    gateway: Annotated[str, typer.Option(help="The running platform's URL.")] = "http://127.0.0.1:8000",
+    each: Annotated[int, typer.Option(min=1, help="Questions of each row of LLaVA-Plus' Table 2.")] = 26,
+    mode: Annotated[str | None, typer.Option(help="fly or all_tools; the platform's own when absent.")] = None,
+    minutes: Minutes = None,
+    at_once: AtOnce = 1,
+    out: Out = None,
+    fresh: Fresh = False,
+) -> None:
+    """Whole turns on held-out scenes of the embedded world, their answers checked; goes on where it was cut."""
+    from deploy.evaluation import score_world
+    from planner.eval.command import RESULTS, EvaluationError
+    from planner.eval.journal import JournalError
+
+    stop = time.monotonic() + minutes * 60 if minutes else None
+    folder = out or RESULTS / "world"
+    try:
+        page = asyncio.run(score_world(gateway, each, mode, folder, at_once, stop, fresh, typer.echo))
+    except (EvaluationError, JournalError) as error:
+        raise UsageError(str(error)) from None
+    _show(page)
+
+
+def _show(page: Path) -> None:
     typer.echo(page.read_text(encoding="utf-8"))
     typer.echo(f"Written: {page} and {page.with_suffix('.json')}")

@@ -1,0 +1,225 @@
+"""Asks a running platform the questions of the embedded world, and checks its answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from planner.eval.command import EvaluationError
+from planner.eval.figures import Share, table
+from planner.eval.gateway import GatewayClient, Reply, boxes_part, picture_part, points_part, reference_part
+from planner.eval.journal import Journal
+from planner.eval.world.turns import Dialogue, Scenes, Turn
+from services.embedded.world.concepts import BACKGROUNDS
+
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "detection": ("grounding_dino",),
+    "semantic_segmentation": ("openseed",),
+    "instance_segmentation": ("grounding_dino+sam",),
+    "caption_grounding": ("blip2+grounding_dino",),
+    "tagging_grounding": ("ram+grounding_dino",),
+    "caption": ("blip2",),
+    "tagging": ("ram",),
+    "ocr": ("easyocr",),
+    "retrieval": ("clip_retrieval",),
+    "generation": ("stable_diffusion",),
+    "editing": ("instruct_pix2pix",),
+    "interactive_segmentation": ("sam",),
+    "multi_granularity": ("semantic_sam",),
+    "example_segmentation": ("seem",),
+    "mixed_turns": ("ram", "grounding_dino", "grounding_dino+sam", "blip2"),
+    "segment_inpaint": ("sam", "inpainting"),
+    "segment_generate": ("openseed", "controlnet"),
+    "generate_post": ("stable_diffusion",),
+    "edit_post": ("instruct_pix2pix",),
+    "conversation": (),
+}
+"""The skills without which a row cannot be right, for the report."""
+
+
+class SkillEyes:
+    """Implements `planner.eval.world.turns.Eyes` with the platform's detector and tagger."""
+
+    def __init__(self, client: GatewayClient) -> None:
+        self._client = client
+
+    async def finds(self, handle: str, phrase: str) -> list[list[float]]:
+        result = await self._client.tool("grounding_dino", handle, {"caption": phrase})
+        return [list(box) for box in result["boxes"]]
+
+    async def scene(self, handle: str) -> str | None:
+        tags = (await self._client.tool("ram", handle, {}))["tags"]
+        return next((tag for tag in tags if tag in BACKGROUNDS), None)
+
+    async def pixels(self, handle: str) -> NDArray[np.uint8]:
+        with Image.open(BytesIO(await self._client.picture(handle))) as opened:
+            return np.asarray(opened.convert("RGB"))
+
+
+async def ask_all(
+    made: Sequence[Dialogue],
+    scenes: Scenes,
+    client: GatewayClient,
+    journal: Journal,
+    *,
+    at_once: int = 1,
+    mode: str | None = None,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+    until: Callable[[], bool] = lambda: False,
+) -> None:
+    """Ask what the journal does not have yet; a dialogue that was cut is asked from its start.
+
+    Args:
+        mode: `fly` or `all_tools`; the platform's own when None.
+        until: is asked before every dialogue; nothing new is begun once it says yes.
+    """
+    waiting = [dialogue for dialogue in made if dialogue.id not in journal]
+    done = len(made) - len(waiting)
+    room = asyncio.Semaphore(at_once)
+    eyes = SkillEyes(client)
+    tell(done, len(made))
+
+    async def one(dialogue: Dialogue) -> None:
+        nonlocal done
+        async with room:
+            if until():
+                return
+            journal.keep(
+                dialogue.id, {"row": dialogue.row, "turns": await _asked(dialogue, scenes, client, eyes, mode)}
+            )
+            done += 1
+            tell(done, len(made))
+
+    async with asyncio.TaskGroup() as group:
+        for dialogue in waiting:
+            group.create_task(one(dialogue))
+
+
+async def _asked(
+    dialogue: Dialogue, scenes: Scenes, client: GatewayClient, eyes: SkillEyes, mode: str | None
+) -> list[dict[str, Any]]:
+    session: str | None = None
+    turns: list[dict[str, Any]] = []
+    for place, turn in enumerate(dialogue.turns):
+        parts = await _parts(turn, dialogue.scene if place == 0 else None, scenes, client)
+        reply = await client.chat(turn.text, parts, session=session, mode=mode)
+        session = reply.session or session
+        turns.append(
+            {
+                "question": turn.text,
+                "answer": reply.answer,
+                "called": [action["API_name"] for action in reply.actions],
+                "wrong": await _wrong(turn, reply, eyes),
+            }
+        )
+    return turns
+
+
+async def _wrong(turn: Turn, reply: Reply, eyes: SkillEyes) -> str:
+    if reply.error:
+        return f"refused: {reply.error}"
+    if not reply.answer.strip():
+        return "no answer"
+    try:
+        return await turn.check(reply, eyes)
+    except EvaluationError as error:
+        return f"cannot be checked: {error}"
+
+
+async def _parts(turn: Turn, scene: int | None, scenes: Scenes, client: GatewayClient) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = []
+    if scene is not None:
+        parts.append(picture_part(await client.upload(png(scenes[scene].image))))
+    if turn.given.points:
+        parts.append(points_part(turn.given.points))
+    if turn.given.boxes:
+        parts.append(boxes_part(turn.given.boxes))
+    if turn.given.example is not None:
+        number, mask = turn.given.example
+        parts.append(reference_part(await client.upload(png(scenes[number].image)), mask))
+    return parts
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    out = BytesIO()
+    Image.fromarray(np.asarray(pixels)).save(out, "PNG")
+    return out.getvalue()
+
+
+def answered(made: Sequence[Dialogue], journal: Journal) -> list[dict[str, Any]]:
+    """One record a question that was asked: its row, words, calls, and what is wrong ("" where nothing is)."""
+    return [
+        {"id": f"{dialogue.id}.{place}", "row": dialogue.row} | turn
+        for dialogue in made
+        if dialogue.id in journal
+        for place, turn in enumerate(journal.results[dialogue.id]["turns"])
+    ]
+
+
+def to_json(records: Sequence[Mapping[str, Any]], about: Mapping[str, Any], offered: Sequence[str]) -> dict[str, Any]:
+    """Figures in all and by row, what is wrong by kind, and every wrong answer."""
+    return {
+        "about": dict(about),
+        "right": Share.of(not record["wrong"] for record in records).to_json(),
+        "rows": {row: share.to_json() | {"offered": able} for row, (share, able) in _rows(records, offered).items()},
+        "kinds": {row: dict(kinds.most_common()) for row, kinds in _kinds(records).items()},
+        "wrong": [dict(record) for record in records if record["wrong"]],
+    }
+
+
+def to_markdown(records: Sequence[Mapping[str, Any]], about: Mapping[str, Any], offered: Sequence[str]) -> str:
+    """The report to read."""
+    total = Share.of(not record["wrong"] for record in records)
+    rows = _rows(records, offered)
+    able = [record for record in records if rows[str(record["row"])][1]]
+    head = ", ".join(f"{name} {value}" for name, value in about.items())
+    kinds = _kinds(records)
+    lines = [
+        [row.replace("_", " "), share, "" if offered_ else "no", _short(kinds[row])]
+        for row, (share, offered_) in rows.items()
+    ]
+    parts = [
+        f"{head}. Shares with their 95% Wilson intervals.",
+        table(
+            ["questions", "right"],
+            [
+                ["all", total],
+                ["rows whose skills the platform offers", Share.of(not record["wrong"] for record in able)],
+            ],
+        ),
+        table(["row", "right", "skills offered", "what is wrong, the commonest first"], lines),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _rows(records: Sequence[Mapping[str, Any]], offered: Sequence[str]) -> dict[str, tuple[Share, bool]]:
+    groups: dict[str, list[bool]] = defaultdict(list)
+    for record in records:
+        groups[str(record["row"])].append(not record["wrong"])
+    return {row: (Share.of(right), set(NEEDS[row]) <= set(offered)) for row, right in groups.items()}
+
+
+def _kinds(records: Sequence[Mapping[str, Any]]) -> dict[str, Counter[str]]:
+    kinds: dict[str, Counter[str]] = defaultdict(Counter)
+    for record in records:
+        if record["wrong"]:
+            called = ", ".join(record["called"]) or "nothing"
+            kinds[str(record["row"])][f"called {called}: {_kind(str(record['wrong']))}"] += 1
+    return kinds
+
+
+def _kind(wrong: str) -> str:
+    """The reason without its particulars."""
+    head = wrong.split(":")[0].split("(")[0].split(",")[0]
+    return " ".join("N" if any(letter.isdigit() for letter in word) else word for word in head.split())
+
+
+def _short(kinds: Counter[str]) -> str:
+    return "; ".join(f"{kind} ({times})" for kind, times in kinds.most_common(3))
