@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from planner.data.labels import LabelledObject, LabelledPicture, Mask, Noun, Vocabulary
-from services.embedded.world.cache import SceneCache
+import planner.data
+from planner.data.build import Builder, Source
+from planner.data.exact import ExactResults, Noise
+from planner.data.gateway_results import GatewayResults
+from planner.data.labels import LabelledObject, LabelledPicture, LabelledPictures, Mask, Noun, Vocabulary
+from planner.data.phrasebook import Rewrite
+from planner.data.readers import read
+from planner.data.recipe import DataError, DataRecipe, PictureSettings
+from planner.data.report import write_report
+from planner.data.results import SkillResults
+from planner.data.rewriting import Rewriter
+from planner.data.text_model import EndpointModel
+from services.core.registry import Registry, discover
+from services.embedded.world.cache import SceneCache, StaleCache
 from services.embedded.world.concepts import COLOURS, CONCEPT, CONCEPTS, TRAIN_SEED, TRAIN_STYLES
 from services.embedded.world.language import caption, plain_caption
 from services.embedded.world.render import Rendered, SeenObject
+from services.embedded.world.sprites import WorldNotReady, world_folder
+
+if TYPE_CHECKING:
+    from deploy.planner_skills import LocalResults
 
 SCENES = 30_000
 _CAPTIONS = 2
@@ -107,3 +127,115 @@ def _lines(item: SeenObject) -> list[tuple[str, tuple[float, float, float, float
 
 def _pixels(drawn: Rendered) -> Image.Image:
     return Image.fromarray(np.asarray(drawn.image))
+
+
+RECIPES = Path(planner.data.__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What `llava-plus data build` is asked for.
+
+    Attributes:
+        recipe: a file, or the name of a built-in recipe.
+        out: the folder; `runs/data/NAME` without it.
+        samples: in place of the recipe's number.
+        world: folder of rendered scenes.
+    """
+
+    recipe: str
+    out: Path | None = None
+    samples: int | None = None
+    world: Path | None = None
+
+
+def build_data(request: BuildRequest, tell: Callable[[str], None]) -> Path:
+    """Build a data set and its report; returns the report's page.
+
+    Raises:
+        DataError: the recipe or the folder has a mistake, or pictures, skills or the text model cannot be had.
+    """
+    recipe = DataRecipe.load(_recipe_file(request.recipe))
+    if request.samples is not None:
+        recipe = recipe.model_copy(update={"samples": request.samples})
+    folder = request.out or Path("runs") / "data" / recipe.name
+    registry = discover()
+    sources = [_source(settings, request.world, tell) for settings in recipe.pictures]
+    with ExitStack() as stack:
+        results = stack.enter_context(skill_results(recipe, registry))
+        rewrite = stack.enter_context(rewriter(recipe, folder))
+        Builder(recipe, folder, sources, [results] * len(sources), registry, rewrite=rewrite, tell=tell).run()
+    return write_report(folder)
+
+
+def _recipe_file(name: str) -> Path:
+    built_in = RECIPES / f"{name}.yaml"
+    return built_in if built_in.is_file() else Path(name)
+
+
+def _source(settings: PictureSettings, world: Path | None, tell: Callable[[str], None]) -> Source:
+    if settings.source != "world":
+        found = read(settings)
+        return Source(_Some(found, settings.count), found.vocabulary, settings.weight)
+    try:
+        pictures = world_pictures(world or world_folder(), tell).first(settings.count)
+    except (WorldNotReady, StaleCache) as error:
+        raise DataError(str(error)) from None
+    return Source(pictures, world_vocabulary(), settings.weight)
+
+
+class _Some:
+    """The first pictures of a source."""
+
+    def __init__(self, pictures: LabelledPictures, count: int | None) -> None:
+        self._pictures = pictures
+        self._count = min(count or len(pictures), len(pictures))
+        if not self._count:
+            raise DataError("A source has no pictures.")
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> LabelledPicture:
+        return self._pictures[index]
+
+
+@contextmanager
+def skill_results(recipe: DataRecipe, registry: Registry) -> Iterator[SkillResults]:
+    """Where the recipe's results come from.
+
+    Raises:
+        DataError: the recipe does not say where the platform is.
+    """
+    if recipe.results == "labels":
+        yield ExactResults(Noise(**recipe.noise.model_dump()), world_facts())
+        return
+    results: GatewayResults | LocalResults
+    if recipe.results == "gateway":
+        if recipe.gateway_url is None:
+            raise DataError("results: gateway needs `gateway_url`.")
+        results = GatewayResults(recipe.gateway_url, registry, api_key=os.environ.get("LLAVA_PLUS_API_KEY"))
+    else:
+        from deploy.planner_skills import LocalResults
+
+        results = LocalResults(registry)
+    try:
+        yield results
+    finally:
+        results.close()
+
+
+@contextmanager
+def rewriter(recipe: DataRecipe, folder: Path) -> Iterator[Rewrite | None]:
+    """What words requests anew, None for the grammar alone. Answers are kept in `answers.jsonl` of the folder."""
+    if recipe.words.by == "grammar":
+        yield None
+        return
+    if recipe.words.endpoint is None:
+        raise DataError("words: by model needs `endpoint`.")
+    key = os.environ.get("LLAVA_PLUS_DATA_API_KEY")
+    model = EndpointModel(recipe.words.endpoint, folder / "answers.jsonl", api_key=key)
+    try:
+        yield Rewriter(model, recipe.words.share)
+    finally:
+        model.close()

@@ -15,6 +15,7 @@ import typer
 from deploy.cli.call import app as call_app
 from deploy.cli.chat import chat
 from deploy.cli.convert import convert
+from deploy.cli.data import app as data_app
 from deploy.cli.embedded import app as embedded_app
 from deploy.cli.eval import app as eval_app
 from deploy.cli.images import app as images_app
@@ -27,6 +28,7 @@ from deploy.errors import DeployError
 app = typer.Typer(name="llava-plus", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(index_app, name="index")
 app.add_typer(embedded_app, name="embedded")
+app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")
 app.command()(convert)
 app.command()(chat)

@@ -11,7 +11,7 @@ from planner.conversation import AssistantTurn, Conversation, Observation, Obser
 from planner.data.labels import LabelledObject, LabelledPicture, Noun, Vocabulary
 from planner.data.marks import with_marks
 from planner.data.phrasebook import Phrasebook, Rewrite, Slots
-from planner.data.results import Asked, NoResult, SkillResults, told
+from planner.data.results import Asked, NoResult, SkillResults, Told, told
 from planner.format import Action, PlannerOutput
 from services.core.registry import Registry
 from services.core.spec import Symbol
@@ -111,6 +111,7 @@ class Desk:
         self._rewrite = rewrite
         self._shown = False
         self._newest: dict[str, dict[str, Any]] = {}
+        self._symbols: dict[Symbol, Any] = {}
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -211,7 +212,7 @@ class Desk:
             thoughts = "The results of the tools are there, so I can answer now."
         self.turns.append(AssistantTurn(output=PlannerOutput(thoughts=thoughts, value=value)))
 
-    def _result(self, action: Action, request: Request) -> Any:
+    def _result(self, action: Action, request: Request) -> Told:
         args = {name: self._resolved(value) for name, value in action.API_params.items()}
         fields = self._supplies.registry.spec(action.API_name).args_model.model_fields
         marked = {"point" if name == "points" and "point" in fields else name: v for name, v in request.marks.items()}
@@ -219,8 +220,13 @@ class Desk:
             args |= {name: value for name, value in marked.items() if name in fields}
             if action.API_name == "sam" and "points" in marked:
                 args["points"] = [list(marked["points"])]
-        asked = Asked(action.API_name, args, self.picture, request.reference, self.rng.randrange(2**32))
-        return told(self._supplies.registry, action.API_name, self._supplies.results.call(asked))
+        asked = Asked(
+            action.API_name, args, self.picture, request.reference, dict(self._symbols), self.rng.randrange(2**32)
+        )
+        result = told(self._supplies.registry, action.API_name, self._supplies.results.call(asked))
+        produced = self._supplies.registry.spec(action.API_name).produces
+        self._symbols |= {symbol: result.raw[name] for name, symbol in produced.items() if result.raw.get(name)}
+        return result
 
     def _resolved(self, value: Any) -> Any:
         if not (isinstance(value, str) and value.startswith("$")):

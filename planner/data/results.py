@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from planner.data.labels import LabelledPicture
 from services.core.registry import Registry
+from services.core.spec import Symbol
 from services.core.types import SkillResult
 
 
@@ -23,6 +24,7 @@ class Asked:
 
     Attributes:
         args: the skill's arguments, without references.
+        symbols: what earlier calls of the conversation produced, as their results have it.
         reference: the example picture and the index of the object that is marked in it.
     """
 
@@ -30,6 +32,7 @@ class Asked:
     args: Mapping[str, Any]
     picture: LabelledPicture | None = None
     reference: tuple[LabelledPicture, int] | None = None
+    symbols: Mapping[Symbol, Any] = field(default_factory=dict)
     seed: int = 0
 
 
