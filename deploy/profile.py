@@ -81,7 +81,7 @@ class PlannerConfig(Replicas):
         None, description="The skills that the planner is told of; all of the profile's when absent."
     )
     learned: tuple[str, ...] = Field(
-        (), description="The skills that it was trained to use: dialect `json` names them without describing them."
+        (), description="The skills that it was trained to use, in one order: dialect `json` does not describe them."
     )
     engine: EngineConfig = Field(description="vLLM's settings; its model `embedded` is built at the first start.")
 

@@ -29,16 +29,20 @@ def system_text(tools: Sequence[SkillSpec], learned: Collection[str] = ()) -> st
     """What stands in front of a conversation.
 
     Args:
-        learned: names of the tools that the model was trained to use. A name is enough for these; the others, which
-            it meets for the first time, are described.
+        learned: names of the tools that the model was trained to use. Nothing need be said of these but which of them
+            are not offered: a hundred tokens less, in training and in service. Others, which it meets for the first
+            time, are described.
     """
-    named = [spec.name for spec in tools if spec.name in learned]
+    offered = {spec.name for spec in tools}
+    missing = [name for name in learned if name not in offered]
     described = [tool_line(spec) for spec in tools if spec.name not in learned]
     lines = [SYSTEM]
-    if named:
-        lines.append(f"Tools: {', '.join(named)}.")
+    if missing:
+        lines.append(
+            f"Not available: {', '.join(missing)}." if len(missing) < len(learned) else "No tool is available."
+        )
     if described:
-        lines += ["More tools:" if named else "Tools:", *described]
+        lines += ["More tools:" if learned else "Tools:", *described]
     return "\n".join(lines)
 
 

@@ -27,7 +27,7 @@ class JsonDialect:
     name = "json"
 
     def __init__(self, learned: Collection[str] = ()) -> None:
-        self._learned = frozenset(learned)
+        self._learned = tuple(learned)
 
     def messages(self, conversation: Conversation, tools: Sequence[SkillSpec]) -> list[ChatMessage]:
         system: ChatMessage = {"role": "system", "content": system_text(tools, self._learned)}

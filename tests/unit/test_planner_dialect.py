@@ -14,6 +14,7 @@ from planner.conversation import AssistantTurn, Observation, ObservationTurn, Us
 from planner.dialects.json_dialect import JsonDialect
 from planner.format import Action, PlannerOutput, UnparsableOutput
 from services.core.registry import discover
+from services.core.spec import SkillSpec
 
 DIALECT = JsonDialect()
 TOOL = discover().spec("easyocr")
@@ -105,12 +106,24 @@ def test_a_conversation_becomes_system_user_assistant_and_result_messages() -> N
     assert messages[3]["content"] == [{"type": "text", "text": expected}]
 
 
-def test_a_learned_tool_is_named_and_a_new_one_is_described() -> None:
+def system_of(spoken: JsonDialect, *tools: SkillSpec) -> str:
+    return str(spoken.messages((UserTurn(text="Hi"),), tools)[0]["content"])
+
+
+def test_nothing_is_said_of_learned_tools_that_are_offered_and_new_ones_are_described() -> None:
     other = discover().spec("sam")
-    spoken = JsonDialect(learned=["easyocr", "ram"])
-    system = spoken.messages((UserTurn(text="Hi"),), [TOOL, other])[0]["content"]
-    assert "Tools: easyocr." in system
-    assert TOOL.summary not in system
+    system = system_of(JsonDialect(learned=["easyocr"]), TOOL, other)
+    assert "easyocr" not in system
+    assert "More tools:" in system
     assert other.summary in system
-    assert "ram" not in system.replace("parameters", "")
-    assert spoken.messages((UserTurn(text="Hi"),), [other]) == DIALECT.messages((UserTurn(text="Hi"),), [other])
+
+
+def test_learned_tools_that_are_not_offered_are_named() -> None:
+    spoken = JsonDialect(learned=["easyocr", "ram", "seem"])
+    assert "Not available: ram, seem." in system_of(spoken, TOOL)
+    assert "No tool is available." in system_of(spoken)
+    assert "available" not in system_of(JsonDialect(learned=["easyocr"]), TOOL)
+
+
+def test_a_model_that_learned_no_tool_reads_of_all() -> None:
+    assert TOOL.summary in system_of(DIALECT, TOOL)
