@@ -32,6 +32,15 @@ class Site:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def renew(self) -> None:
+        """A planner as it was at first: nothing asked, nothing failing."""
+        self.planner.asked.clear()
+        self.planner.cancelled.clear()
+        self.planner.fails = False
+        self.planner.before = None
+        if self.skills is not None:
+            self.skills.calls.clear()
+
     def start(self) -> None:
         """Serve until `stop`; a site that was stopped can be started again."""
         self._started = threading.Event()
@@ -51,6 +60,12 @@ class Site:
         config = uvicorn.Config(app, host="127.0.0.1", port=self.port, log_level="error", lifespan="on")
         self._server = _Server(config, self._started)
         await self._server.serve()
+        # A server that ends at once leaves its answers and connections open.
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._close()
 
     async def _parts(self, _: GatewaySettings) -> GatewayParts:
         def skills_with(images: ImageStore) -> Skills:
@@ -58,7 +73,9 @@ class Site:
             return self.skills
 
         settings = GatewaySettings(redis_url=self.redis_url, lock_ttl_s=1.0)
-        return parts_around(settings, skills_with, self.planner, {"easyocr": Weights(frozenset({"fake/weights"}))})
+        parts = parts_around(settings, skills_with, self.planner, {"easyocr": Weights(frozenset({"fake/weights"}))})
+        self._close = parts.close
+        return parts
 
 
 class _Server(uvicorn.Server):

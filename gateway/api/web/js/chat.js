@@ -172,7 +172,8 @@ export class Chat {
   /** Keeps the end of the answer in view, but never scrolls its question away. */
   #follow(turn) {
     const bottom = this.scroller.scrollHeight - this.scroller.clientHeight;
-    this.scroller.scrollTo({ top: Math.min(bottom, turn.element.offsetTop - 16) });
+    const above = turn.element.getBoundingClientRect().top - this.scroller.getBoundingClientRect().top;
+    this.scroller.scrollTo({ top: Math.min(bottom, this.scroller.scrollTop + above) });
   }
 }
 

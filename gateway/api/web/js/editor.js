@@ -11,11 +11,11 @@ const STEP = 0.02;
 const SMALL_STEP = 0.005;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const TOOLS = {
-  point: { key: "1", help: "Click what you mean. With keys: arrows move the cross, Enter sets a point." },
-  beside: { key: "2", help: "Click what you do not mean. With keys: arrows move the cross, Enter sets a point." },
-  box: { key: "3", help: "Drag a box around it. With keys: Enter sets a corner, arrows move, Enter sets the other." },
-  brush: { key: "4", help: "Paint over it. With keys: Enter puts the brush down or lifts it, arrows paint." },
-  eraser: { key: "5", help: "Rub out paint. With keys: Enter puts the eraser down or lifts it, arrows rub." },
+  point: { key: "1", help: "Click what you mean.", keys: "Arrows move the cross, Enter sets a point." },
+  beside: { key: "2", help: "Click what you do not mean.", keys: "Arrows move the cross, Enter sets a point." },
+  box: { key: "3", help: "Drag a box around it.", keys: "Enter sets a corner, arrows move, Enter sets the other." },
+  brush: { key: "4", help: "Paint over it.", keys: "Enter puts the brush down or lifts it, arrows paint." },
+  eraser: { key: "5", help: "Rub out paint.", keys: "Enter puts the eraser down or lifts it, arrows rub." },
 };
 
 /**
@@ -96,7 +96,8 @@ class Editor {
       control.setAttribute("aria-pressed", String(control.dataset.tool === tool));
     }
     part("editor-size-row").hidden = !this.#painting;
-    part("editor-help").textContent = TOOLS[tool].help;
+    const { help, keys } = TOOLS[tool];
+    part("editor-help").replaceChildren(`${help} `, h("span", { class: "keys" }, `With keys: ${keys}`));
     this.pad.dataset.tool = tool;
   }
 

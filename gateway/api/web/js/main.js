@@ -53,6 +53,7 @@ function fresh() {
 function view(name) {
   for (const one of ["chat", "tools"]) {
     part(one).hidden = one !== name;
+    document.body.classList.toggle(`in-${one}`, one === name);
     part(`to-${one}`).setAttribute("aria-current", one === name ? "page" : "false");
   }
 }

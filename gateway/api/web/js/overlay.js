@@ -6,6 +6,8 @@ import { MapLayer, MaskLayer } from "./mask_layer.js";
 
 /** As many labels are written on the picture; of more, only that of the thing that is pointed at. */
 const LABELS_SHOWN_MAX = 8;
+/** A longer list is folded, and so are lines of text, which the picture and the answer show already. */
+const LIST_MAX = 12;
 
 export class Overlay {
   /**
@@ -67,7 +69,7 @@ export class Overlay {
     this.shapes = this.items.map((item) => this.#shape(item));
     this.labels = this.items.map((item, index) => this.#tag(item, index));
     this.mapTag = h("span", { class: "tag floating", hidden: true });
-    this.tags.append(this.mapTag);
+    if (this.map) this.tags.append(this.mapTag);
     if (marks) this.frame.append(marksLayer(marks));
     if (width && height) this.#fit(width, height);
     this.legend = this.#legend();
@@ -122,7 +124,11 @@ export class Overlay {
       : this.items;
     if (!rows.length) return null;
     const chips = rows.map((row, index) => this.#chip(row, index));
-    return h("ul", { class: "legend", "aria-label": "Found in the picture" }, chips);
+    const list = h("ul", { class: "legend", "aria-label": "Found in the picture" }, chips);
+    const lines = rows.every(({ text }) => text);
+    if (!lines && rows.length <= LIST_MAX) return list;
+    const count = `${rows.length} ${lines ? "lines of text" : "things"} found`;
+    return h("details", { class: "found" }, h("summary", {}, count), list);
   }
 
   #chip(row, index) {
@@ -200,7 +206,8 @@ export class Overlay {
     const active = this.active !== null && shown(this.active) ? this.active : null;
     this.masks.paint(this.map ? () => this.all : shown, this.map ? null : active);
     this.layer?.paint(shown, active);
-    const few = this.items.length <= LABELS_SHOWN_MAX;
+    // Lines of text can be read in the picture: a label would only cover it.
+    const few = this.items.length <= LABELS_SHOWN_MAX && !this.items.some(({ text }) => text);
     const state = (node, index) => {
       node?.classList.toggle("off", !shown(index));
       node?.classList.toggle("on", active === index);

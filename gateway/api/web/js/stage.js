@@ -25,13 +25,13 @@ export function stage({ sent, records = [], made = [], onMark }) {
   const show = (view) => {
     const shown = view.build();
     stand.replaceChildren(shown.element);
-    under.replaceChildren(...[shown.legend].filter(Boolean));
+    under.replaceChildren(...[shown.legend, tools].filter(Boolean));
     tools.replaceChildren(...toolsOf(view, shown, onMark));
     for (const tab of tabs ? tabs.children : []) tab.setAttribute("aria-pressed", String(tab.dataset.view === view.key));
   };
   show(views.at(-1));
   const caption = views.length > 1 ? "Pictures of this turn" : "Picture of this turn";
-  return h("div", { class: "stage", role: "group", "aria-label": caption }, h("div", { class: "hero" }, stand, tools), tabs, under);
+  return h("div", { class: "stage", role: "group", "aria-label": caption }, stand, under, tabs);
 }
 
 function viewsOf(sent, records, made) {

@@ -71,7 +71,7 @@ export class ToolsPage {
       event.preventDefault();
       this.#call();
     });
-    part("tool").replaceChildren(h("h2", { tabindex: -1 }, tool.name), h("p", { class: "lead" }, tool.description), ...[aliases].filter(Boolean), form, this.result);
+    part("tool").replaceChildren(h("h2", { tabindex: -1 }, tool.name), h("div", { class: "lead" }, paragraphs(tool.description)), ...[aliases].filter(Boolean), form, this.result);
   }
 
   #input(symbol) {
@@ -182,6 +182,14 @@ export class ToolsPage {
 /** Only the picture itself is shown: what a mask covers is seen in the result. */
 function sentOf({ image }) {
   return image ? [{ id: image, name: "", marks: null }] : [];
+}
+
+/** Text as docstrings have it: an empty line ends a paragraph, backquotes are around code. */
+function paragraphs(text) {
+  return text.split(/\n\s*\n/).map((one) => {
+    const pieces = one.replace(/\s+/g, " ").split("`");
+    return h("p", {}, pieces.map((piece, index) => (index % 2 ? h("code", {}, piece) : piece)));
+  });
 }
 
 function order(symbol) {
