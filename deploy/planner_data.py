@@ -15,16 +15,18 @@ from PIL import Image
 
 import planner.data
 from planner.data.build import Builder, Source
+from planner.data.dialogues import WrittenDialogues
 from planner.data.exact import ExactResults, Noise
 from planner.data.gateway_results import GatewayResults
 from planner.data.labels import LabelledObject, LabelledPicture, LabelledPictures, Mask, Noun, Vocabulary
-from planner.data.phrasebook import Rewrite
+from planner.data.llava.written import llava_rows
 from planner.data.readers import read
 from planner.data.recipe import DataError, DataRecipe, PictureSettings
 from planner.data.report import write_report
 from planner.data.results import SkillResults
 from planner.data.rewriting import Rewriter
-from planner.data.text_model import EndpointModel
+from planner.data.rows import Row
+from planner.data.text_model import EndpointModel, TextModel
 from services.core.registry import Registry, discover
 from services.embedded.world.cache import SceneCache, StaleCache
 from services.embedded.world.concepts import COLOURS, CONCEPT, CONCEPTS, TRAIN_SEED, TRAIN_STYLES
@@ -163,8 +165,18 @@ def build_data(request: BuildRequest, tell: Callable[[str], None]) -> Path:
     sources = [_source(settings, request.world, tell) for settings in recipe.pictures]
     with ExitStack() as stack:
         results = stack.enter_context(skill_results(recipe, registry))
-        rewrite = stack.enter_context(rewriter(recipe, folder))
-        Builder(recipe, folder, sources, [results] * len(sources), registry, rewrite=rewrite, tell=tell).run()
+        model = stack.enter_context(text_model(recipe, folder))
+        rewrite = Rewriter(model, recipe.words.share) if model and recipe.words.by == "model" else None
+        Builder(
+            recipe,
+            folder,
+            sources,
+            [results] * len(sources),
+            registry,
+            rewrite=rewrite,
+            written=_written_rows(model, recipe, registry) if model else (),
+            tell=tell,
+        ).run()
     return write_report(folder)
 
 
@@ -202,18 +214,13 @@ class _Some:
 
 @contextmanager
 def skill_results(recipe: DataRecipe, registry: Registry) -> Iterator[SkillResults]:
-    """Where the recipe's results come from.
-
-    Raises:
-        DataError: the recipe does not say where the platform is.
-    """
+    """Where the recipe's results come from."""
     if recipe.results == "labels":
         yield ExactResults(Noise(**recipe.noise.model_dump()), world_facts())
         return
     results: GatewayResults | LocalResults
     if recipe.results == "gateway":
-        if recipe.gateway_url is None:
-            raise DataError("results: gateway needs `gateway_url`.")
+        assert recipe.gateway_url is not None, "the recipe is checked when it is read"
         results = GatewayResults(recipe.gateway_url, registry, api_key=os.environ.get("LLAVA_PLUS_API_KEY"))
     else:
         from deploy.planner_skills import LocalResults
@@ -226,16 +233,19 @@ def skill_results(recipe: DataRecipe, registry: Registry) -> Iterator[SkillResul
 
 
 @contextmanager
-def rewriter(recipe: DataRecipe, folder: Path) -> Iterator[Rewrite | None]:
-    """What words requests anew, None for the grammar alone. Answers are kept in `answers.jsonl` of the folder."""
-    if recipe.words.by == "grammar":
+def text_model(recipe: DataRecipe, folder: Path) -> Iterator[TextModel | None]:
+    """The recipe's text model, None where it needs none. Answers are kept in `answers.jsonl` of the folder."""
+    if recipe.words.endpoint is None:
         yield None
         return
-    if recipe.words.endpoint is None:
-        raise DataError("words: by model needs `endpoint`.")
     key = os.environ.get("LLAVA_PLUS_DATA_API_KEY")
     model = EndpointModel(recipe.words.endpoint, folder / "answers.jsonl", api_key=key)
     try:
-        yield Rewriter(model, recipe.words.share)
+        yield model
     finally:
         model.close()
+
+
+def _written_rows(model: TextModel, recipe: DataRecipe, registry: Registry) -> list[Row]:
+    offered = [spec for spec in registry.specs() if recipe.skills is None or spec.name in recipe.skills]
+    return [WrittenDialogues(model, offered), *llava_rows(model)]

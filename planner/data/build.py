@@ -9,7 +9,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,7 @@ class Builder:
     Args:
         results: the skills' results, for each source.
         rewrite: words requests anew; None for the built-in grammar alone.
+        written: rows that a text model writes.
         tell: is given a line of progress after each shard.
     """
 
@@ -60,6 +61,7 @@ class Builder:
         registry: Registry,
         *,
         rewrite: Rewrite | None = None,
+        written: Sequence[Row] = (),
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._recipe = recipe
@@ -73,7 +75,7 @@ class Builder:
             Supplies(source.vocabulary, general, answers, registry, voice)
             for source, answers in zip(sources, results, strict=True)
         ]
-        self._rows = self._chosen_rows()
+        self._rows = self._chosen_rows({row.name: row for row in (*ROWS.values(), *written)})
         forbidden = evaluation_requests(recipe.evaluation)
         self._validator = Validator(registry, recipe.skills, chars_max=recipe.chars_max, forbidden=forbidden)
 
@@ -162,12 +164,12 @@ class Builder:
             path.parent.mkdir(parents=True, exist_ok=True)
             picture.pixels().save(path, quality=88)
 
-    def _chosen_rows(self) -> list[tuple[Row, float]]:
+    def _chosen_rows(self, known: Mapping[str, Row]) -> list[tuple[Row, float]]:
         offered = self._recipe.skills
         rows = [
-            (ROWS[name], weight)
+            (known[name], weight)
             for name, weight in self._recipe.rows.items()
-            if weight and (offered is None or set(ROWS[name].skills) <= set(offered))
+            if weight and (offered is None or set(known[name].skills) <= set(offered))
         ]
         if not rows:
             raise DataError("No row of the recipe gets by with its skills: add skills or rows.")

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from planner.conversation import AssistantTurn, Conversation, Observation, ObservationTurn, Turn, UserTurn
 from planner.data.labels import LabelledObject, LabelledPicture, Noun, Vocabulary
 from planner.data.marks import with_marks
@@ -14,7 +16,7 @@ from planner.data.phrasebook import Phrasebook, Rewrite, Slots
 from planner.data.results import Asked, NoResult, SkillResults, Told, told
 from planner.format import Action, PlannerOutput
 from services.core.registry import Registry
-from services.core.spec import Symbol
+from services.core.spec import SkillSpec, Symbol
 
 Contents = Sequence[Mapping[str, Any]]
 """What the calls of a request gave, in brief, in their order."""
@@ -214,18 +216,20 @@ class Desk:
 
     def _result(self, action: Action, request: Request) -> Told:
         args = {name: self._resolved(value) for name, value in action.API_params.items()}
-        fields = self._supplies.registry.spec(action.API_name).args_model.model_fields
+        spec = self._supplies.registry.spec(action.API_name)
+        fields = spec.args_model.model_fields
         marked = {"point" if name == "points" and "point" in fields else name: v for name, v in request.marks.items()}
         if not args.keys() & {"boxes", "points", "point"}:
             args |= {name: value for name, value in marked.items() if name in fields}
             if action.API_name == "sam" and "points" in marked:
                 args["points"] = [list(marked["points"])]
+        _check(spec, args)
         asked = Asked(
             action.API_name, args, self.picture, request.reference, dict(self._symbols), self.rng.randrange(2**32)
         )
         result = told(self._supplies.registry, action.API_name, self._supplies.results.call(asked))
-        produced = self._supplies.registry.spec(action.API_name).produces
-        self._symbols |= {symbol: result.raw[name] for name, symbol in produced.items() if result.raw.get(name)}
+        made = {symbol: result.raw.get(name) for name, symbol in spec.produces.items()}
+        self._symbols |= {symbol: value for symbol, value in made.items() if value}
         return result
 
     def _resolved(self, value: Any) -> Any:
@@ -246,3 +250,11 @@ class Desk:
         names = " and ".join(spec.name for spec in specs)
         reasons = " ".join(f"{spec.name}: {spec.summary}" for spec in specs)
         return f"The wish needs {names}. {reasons}", f"I will use {names} for this. Please wait for the results."
+
+
+def _check(spec: SkillSpec, args: Mapping[str, Any]) -> None:
+    try:
+        spec.args_model.model_validate(dict(args))
+    except ValidationError as error:
+        where = error.errors()[0]["loc"]
+        raise NoResult(f"{spec.name}: {where[0] if where else 'a call'} does not fit its schema") from None

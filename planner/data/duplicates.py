@@ -1,4 +1,4 @@
-"""Near-duplicate texts by MinHash (Broder 1997) over pairs of neighbouring words."""
+"""Near-duplicate texts by MinHash (Broder 1997) over runs of four letters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 _BANDS: Final = 10
 _ROWS: Final = 3
+_RUN: Final = 4
 _PRIME: Final = (1 << 31) - 1
 _BUCKET_MAX: Final = 60
 """Of a bucket with more members only the first are compared with each other."""
@@ -21,7 +21,7 @@ _BUCKET_MAX: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two texts that are alike, by their positions, and how alike: the share of word pairs that both have."""
+    """Two texts that are alike, by their positions; `likeness` is the share of runs of letters that both have."""
 
     first: int
     second: int
@@ -33,7 +33,7 @@ def near_duplicates(texts: Sequence[str], others: Sequence[str] | None = None, *
 
     Args:
         texts: normalised, see `planner.data.validation.normalised_request`.
-        likeness: least Jaccard likeness of their sets of word pairs. Near it some pairs are missed.
+        likeness: least Jaccard likeness of their sets of runs of letters. Near it some pairs are missed.
     """
     everything = [*texts, *(others or ())]
     shingles = [_shingles(text) for text in everything]
@@ -48,8 +48,9 @@ def near_duplicates(texts: Sequence[str], others: Sequence[str] | None = None, *
 
 
 def _shingles(text: str) -> frozenset[int]:
-    words = ["", *text.split(), ""]
-    return frozenset(zlib.crc32(f"{a} {b}".encode()) % _PRIME for a, b in pairwise(words))
+    padded = f" {text} "
+    runs = range(max(len(padded) - _RUN + 1, 1))
+    return frozenset(zlib.crc32(padded[start : start + _RUN].encode()) % _PRIME for start in runs)
 
 
 def _signature(shingles: Iterable[int]) -> NDArray[np.int64]:

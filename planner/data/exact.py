@@ -15,6 +15,7 @@ from planner.data.visual_questions import NO, YES, answer
 from services.core.types import MaskRLE
 
 Result = dict[str, Any]
+_FACTS_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,22 +189,29 @@ class ExactResults:
     def _known(self, asked: Asked, picture: LabelledPicture, rng: random.Random) -> Result:
         query = str(asked.args.get("query", ""))
         items = picture.named(query) if query else sorted(picture.objects, key=lambda item: -item.area)
+        if "entity" in picture.extra:
+            return _entries([f"{picture.extra['entity']}: {picture.extra['answer']}"], rng)
         facts = list(self._facts.get(query, ())) or [fact for item in items[:1] for fact in item.facts]
         if not facts:
             raise NoResult("nothing is known of it")
-        similar = sorted((round(rng.uniform(0.4, 0.9), 4) for _ in facts), reverse=True)
-        return {
-            "retrieval_results": [
-                {"id": number, "caption": fact, "similarity": score}
-                for number, (fact, score) in enumerate(zip(facts[:3], similar, strict=False))
-            ]
-        }
+        return _entries(facts, rng)
 
     def _shifted(self, box: Box, rng: random.Random) -> Box:
         moved = [min(max(side + rng.gauss(0.0, self._noise.shift), 0.0), 1.0) for side in box]
         x0, x1 = sorted((moved[0], moved[2]))
         y0, y1 = sorted((moved[1], moved[3]))
         return (x0, y0, x1, y1)
+
+
+def _entries(facts: Sequence[str], rng: random.Random) -> Result:
+    """The first facts as entries of an index."""
+    scores = sorted((round(rng.uniform(0.4, 0.9), 4) for _ in facts), reverse=True)
+    found = zip(facts[:_FACTS_MAX], scores, strict=False)
+    return {
+        "retrieval_results": [
+            {"id": number, "caption": fact, "similarity": score} for number, (fact, score) in enumerate(found)
+        ]
+    }
 
 
 def _painted(asked: Asked, picture: LabelledPicture, rng: random.Random) -> Result:

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from planner.data.rows import ROWS
+
+WRITTEN_ROWS = ("dialogues", "llava_conversation", "llava_detail", "llava_reasoning")
+"""Rows that a text model writes: they need `words.endpoint`."""
 
 
 class DataError(ValueError):
@@ -89,12 +92,21 @@ class DataRecipe(_Section):
     @field_validator("rows")
     @classmethod
     def _known_rows(cls, rows: dict[str, float]) -> dict[str, float]:
-        unknown = sorted(rows.keys() - ROWS.keys())
+        unknown = sorted(rows.keys() - ROWS.keys() - set(WRITTEN_ROWS))
         if unknown:
-            raise ValueError(f"there is no row {unknown[0]!r}; known: {', '.join(ROWS)}")
+            raise ValueError(f"there is no row {unknown[0]!r}; known: {', '.join((*ROWS, *WRITTEN_ROWS))}")
         if any(weight < 0 for weight in rows.values()) or not any(rows.values()):
             raise ValueError("weights are 0 or more, and one at least is more than 0")
         return rows
+
+    @model_validator(mode="after")
+    def _has_endpoint(self) -> DataRecipe:
+        needs = self.words.by == "model" or any(self.rows.get(name) for name in WRITTEN_ROWS)
+        if needs and self.words.endpoint is None:
+            raise ValueError("`words.endpoint` is needed for rows or requests that a text model writes")
+        if self.results == "gateway" and self.gateway_url is None:
+            raise ValueError("`gateway_url` is needed for results from a gateway")
+        return self
 
     @classmethod
     def load(cls, path: Path) -> DataRecipe:

@@ -31,7 +31,7 @@ class Figures:
     Attributes:
         refused: tries that came to nothing, by row and reason.
         repeated: requests that an earlier sample has word for word.
-        alike: different requests that share most of their word pairs, with the number of such pairs.
+        alike: different requests that share most of their runs of letters.
         evaluation: requests of evaluation sets that one of ours is like (the same ones are refused while building).
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from planner.data.answers import sentence
 from planner.data.desk import Contents, Desk, Request
 from planner.data.rows.base import SingleRequest, call
 
@@ -15,11 +16,19 @@ def answer(got: Contents) -> str:
 
 
 def look_up(desk: Desk) -> Request:
+    if "question" in desk.picture.extra:
+        return _question(desk)
     wording = desk.book.deal("lookup")
     slots = desk.slots([*desk.picture.objects] or None) if not desk.choice_only else desk.slots()
     text = slots.spoken(wording.text)
     params = {"query": slots.fill(wording.argument)} if wording.argument else {}
     return Request(text, (call(SKILL, **params),), "Known facts.", answer)
+
+
+def _question(desk: Desk) -> Request:
+    """A question that came with the picture (InfoSeek), and its answer."""
+    question, said = (str(desk.picture.extra[name]) for name in ("question", "answer"))
+    return Request(question, (call(SKILL),), "Known facts.", lambda got: sentence(said))
 
 
 ROW = SingleRequest("knowledge", "External knowledge retrieval", (SKILL,), ((1.0, look_up),))

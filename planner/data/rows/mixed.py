@@ -40,6 +40,7 @@ class SeveralTurns:
     skills: tuple[str, ...] = _MIX
 
     def build(self, desk: Desk) -> None:
+        desk.choice_only = False
         for maker in desk.rng.sample(UNDERSTANDING, desk.rng.choice((2, 2, 3, 3, 4))):
             desk.perform(maker(desk))
             if desk.rng.random() < 0.12:
@@ -105,6 +106,7 @@ class FollowUps:
             (0.08, _remark),
         )
         weights, makers = zip(*kinds, strict=True)
+        desk.choice_only = False
         desk.rng.choices(makers, weights)[0](desk)
 
 
