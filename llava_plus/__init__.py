@@ -27,6 +27,7 @@ from llava_plus.errors import (
 )
 from llava_plus.models import (
     Answer,
+    AnswerPicture,
     Box,
     ImageDetails,
     ImageInfo,
@@ -50,6 +51,7 @@ from llava_plus.retries import NO_RETRIES, Retries
 __all__ = [
     "NO_RETRIES",
     "Answer",
+    "AnswerPicture",
     "AnswerStream",
     "ApiError",
     "AsyncAnswerStream",

@@ -33,7 +33,7 @@ class Options(TypedDict, total=False):
         instructions: a system message, for the first question of a conversation.
         mode: "fly" (the planner calls what it wants) or "all_tools" (all understanding skills run first).
         debug: return the steps too.
-        max_tokens, temperature, seed: of the planner.
+        max_tokens, temperature, top_p, seed: of the planner.
         idempotency_key: a message sent again with it gets the first answer; one is made when absent.
         timeout_s: longest wait for the answer, or for its next piece, instead of the client's, seconds.
     """
@@ -49,6 +49,7 @@ class Options(TypedDict, total=False):
     debug: bool
     max_tokens: int
     temperature: float
+    top_p: float
     seed: int
     idempotency_key: str
     timeout_s: float
@@ -71,7 +72,7 @@ class Finished:
 Event = Delta | Step | Finished
 """What a stream gives: pieces of the answer, with `debug` the steps, and at last the whole."""
 
-_PASSED_ON = ("mode", "debug", "max_tokens", "temperature", "seed")
+_PASSED_ON = ("mode", "debug", "max_tokens", "temperature", "top_p", "seed")
 
 
 def ask(

@@ -102,6 +102,7 @@ class Client:
         /,
         *,
         inputs: Mapping[str, MaskLike] | None = None,
+        overlay: bool = False,
         use_cache: bool = True,
         timeout_s: float | None = None,
         **arguments: Any,
@@ -111,11 +112,19 @@ class Client:
         Args:
             image: what it works on, where it takes a picture.
             inputs: what else it takes, by symbol: `mask`, `image_seg`, `reference_image`, `reference_mask`.
+            overlay: draw what was found over the picture too: the result's `render`.
             use_cache: take the result of an equal call if there is one.
             arguments: as the skill's schema has them (`tool(name).arguments`).
         """
         flow = endpoints.call(
-            tool, image, inputs or {}, arguments, self._retries, use_cache=use_cache, timeout_s=timeout_s
+            tool,
+            image,
+            inputs or {},
+            arguments,
+            self._retries,
+            overlay=overlay,
+            use_cache=use_cache,
+            timeout_s=timeout_s,
         )
         return self._run(flow)
 

@@ -46,6 +46,7 @@ def call(
     arguments: Mapping[str, Any],
     retries: Retries,
     *,
+    overlay: bool,
     use_cache: bool,
     timeout_s: float | None,
 ) -> Flow[ToolResult]:
@@ -54,7 +55,9 @@ def call(
     for symbol, given in given_pictures.items():
         body[symbol] = yield from mask_reference(given, retries)
     headers = {} if use_cache else {"Cache-Control": "no-cache"}
-    send = Send("POST", f"/v1/tools/{quote(name, safe='')}", json=body, headers=headers, timeout_s=timeout_s)
+    params = {"render": "overlay"} if overlay else {}
+    path = f"/v1/tools/{quote(name, safe='')}"
+    send = Send("POST", path, params=params, json=body, headers=headers, timeout_s=timeout_s)
     response = yield from answered(send, retries)
     return model_of(response, ToolResult)
 

@@ -151,14 +151,28 @@ class Found(Model):
         return found if isinstance(found, list) else []
 
 
+class AnswerPicture(Model):
+    """A picture that was made for an answer: its handle, where its bytes are, its size in pixels."""
+
+    id: str
+    url: str
+    media_type: str
+    width: int
+    height: int
+
+
 class ToolResult(Found):
-    """A tool's answer. `images` are the handles that it worked on, by what they were for."""
+    """A tool's answer. `images` are the handles that it worked on, by what they were for.
+
+    `render` is the picture with what was found drawn over it, where it was asked for and there is something to draw.
+    """
 
     tool: str
     images: dict[str, str] = Field(default_factory=dict)
     checkpoint: str = ""
     cached: bool = False
     timing: Timing | None = None
+    render: AnswerPicture | None = None
     request_id: str | None = None
 
 

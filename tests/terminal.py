@@ -14,6 +14,7 @@ import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 WAIT_S = 60.0
 
@@ -74,9 +75,9 @@ def _ready_for_ctrl_c() -> None:
 
 @contextlib.contextmanager
 def terminal(
-    command: Sequence[str], environment: Mapping[str, str], *, columns: int = 100, rows: int = 40
+    command: Sequence[str], environment: Mapping[str, str], *, folder: Path, columns: int = 100, rows: int = 40
 ) -> Iterator[Terminal]:
-    """The command with a terminal as its standard input, output and error."""
+    """The command, run in the folder, with a terminal as its standard input, output and error."""
     screen, inner = pty.openpty()
     fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     process = subprocess.Popen(
@@ -85,6 +86,7 @@ def terminal(
         stdout=inner,
         stderr=inner,
         env=dict(environment),
+        cwd=folder,
         start_new_session=True,
         preexec_fn=_ready_for_ctrl_c,
     )

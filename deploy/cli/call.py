@@ -17,10 +17,10 @@ from deploy.cli.picture_files import given_picture, save_masks, save_pictures, w
 from deploy.cli.platform_client import Url, connect, connect_briefly
 from deploy.cli.results import result_lines
 from deploy.cli.terminal_pictures import Form, detect, show
-from deploy.cli.tool_command import IMAGE, ToolCall, tool_command
+from deploy.cli.tool_command import IMAGE, ToolCall, options_of, tool_command
 from deploy.cli.waiting import waiting
 from deploy.errors import DeployError, UsageError
-from llava_plus import Client, Tool, ToolResult
+from llava_plus import ApiError, Client, Tool, ToolResult
 
 
 class ToolCommands(TyperGroup):
@@ -91,7 +91,22 @@ def call_tool(call: ToolCall) -> None:
 def _called(client: Client, call: ToolCall) -> ToolResult:
     given = {symbol: given_picture(text) for symbol, text in call.inputs.items()}
     image = given.pop(IMAGE, None)
-    return client.call(call.tool.name, image, inputs=given, use_cache=not call.chosen["fresh"], **call.arguments)
+    chosen = call.chosen
+    try:
+        return client.call(
+            call.tool.name,
+            image,
+            inputs=given,
+            overlay=chosen["overlay"] is not None,
+            use_cache=not chosen["fresh"],
+            **call.arguments,
+        )
+    except ApiError as error:
+        for option in options_of(call.tool):
+            if error.param is not None and error.param.split(".")[:2] == ["arguments", option.name]:
+                # Told by the option that was typed.
+                error.args = (error.message.replace(f"arguments.{option.name}", option.flag, 1),)
+        raise
 
 
 def _saved(client: Client, found: ToolResult, output: Path | None) -> list[Path]:
@@ -103,14 +118,9 @@ def _saved(client: Client, found: ToolResult, output: Path | None) -> list[Path]
 
 
 def _drawn(client: Client, found: ToolResult, target: Path) -> list[Path]:
-    from gateway.overlay import Drawing, overlay_png
-    from services.core.types import MaskRLE
-
-    if not (found.boxes or found.masks_rle) or IMAGE not in found.images:
+    if found.render is None:
         raise UsageError(f"--overlay: {found.tool} found neither boxes nor masks in a picture; nothing is drawn.")
-    masks = [MaskRLE(size=mask.size, counts=mask.counts) for mask in found.masks_rle]
-    drawing = Drawing(found.boxes, found.labels, masks)
-    return write_all([("overlay.png", overlay_png(client.image_bytes(found.images[IMAGE]), [drawing]))], target)
+    return write_all([("overlay.png", client.image_bytes(found.render.id))], target)
 
 
 def _shown(client: Client, found: ToolResult, saved: list[Path]) -> None:
