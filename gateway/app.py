@@ -10,8 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 
 from gateway import error_handlers
-from gateway.api import chat, health, images, models, sessions, tools, web
+from gateway.api import chat, health, images, jobs, models, sessions, tools, web
 from gateway.api.grpc.server import configured_grpc_server
+from gateway.api.job_work import job_runner
 from gateway.api.mcp.http import McpEndpoint
 from gateway.api.mcp.http import install as install_mcp
 from gateway.metrics import GatewayMetrics
@@ -60,9 +61,10 @@ def create_app(
     )
     app.state.parts = parts
     app.state.metrics = metrics
+    app.state.jobs = None
     app.include_router(chat.router)
     app.include_router(tools.router(specs))
-    for module in (images, sessions, models, health):
+    for module in (images, sessions, jobs, models, health):
         app.include_router(module.router)
     install_mcp(app, mcp)
     app.include_router(web.router())
@@ -92,6 +94,8 @@ def _lifespan(
             app.state.parts = parts
             await running.enter_async_context(mcp.serving(parts, app.state.metrics, app.version))
             await running.enter_async_context(configured_grpc_server(parts, app.state.metrics))
+            app.state.jobs = job_runner(parts, app.state.metrics)
+            await running.enter_async_context(app.state.jobs.running())
             yield
 
     return lifespan

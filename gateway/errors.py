@@ -107,6 +107,77 @@ class MessageRunning(GatewayError):
         )
 
 
+class JobNotFound(GatewayError):
+    """No such job: it expired, never was, or is someone else's."""
+
+    status = 404
+    code = "job_not_found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No such job: it expired or never was. GET /v1/jobs lists those that are kept.", param="job_id"
+        )
+
+
+class JobQueueFull(GatewayError):
+    """As many jobs wait as are allowed to."""
+
+    status = 429
+    code = "job_queue_full"
+    type = "rate_limit_error"
+
+    def __init__(self, queue_max: int) -> None:
+        super().__init__(
+            f"{queue_max} jobs are waiting, and no more are taken: try again later.", headers={"Retry-After": "10"}
+        )
+
+
+class JobNotOver(GatewayError):
+    """The job has no result yet."""
+
+    status = 409
+    code = "job_not_finished"
+
+    def __init__(self, status: str) -> None:
+        super().__init__(
+            f"The job is {status}: its result is there when its status is succeeded.",
+            param="job_id",
+            headers={"Retry-After": "2"},
+        )
+
+
+class JobCancelled(GatewayError):
+    """The job was cancelled, so it has no result."""
+
+    status = 409
+    code = "job_cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("The job was cancelled: it has no result.", param="job_id")
+
+
+class JobLost(GatewayError):
+    """Who ran the job stopped before it was done."""
+
+    status = 503
+    code = "job_lost"
+    type = "server_error"
+
+    def __init__(self) -> None:
+        super().__init__("The gateway that ran the job stopped before it was done: submit it again.")
+
+
+class JobTooLong(GatewayError):
+    """The job was not done within `job_deadline_s`."""
+
+    status = 504
+    code = "deadline_exceeded"
+    type = "server_error"
+
+    def __init__(self, deadline_s: float) -> None:
+        super().__init__(f"The job was not done within {deadline_s:g} seconds.")
+
+
 class StateUnavailable(GatewayError):
     """Redis does not answer: try again."""
 

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from gateway.metrics import GatewayMetrics
-from gateway.ports import AnswerStore, Fetcher, ImageStore, Planner, SessionStore, SkillClient, TurnRunner
+from gateway.ports import (
+    AnswerStore,
+    Fetcher,
+    ImageStore,
+    JobStore,
+    Planner,
+    ProgressSource,
+    SessionStore,
+    SkillClient,
+    TurnRunner,
+)
 from gateway.settings import GatewaySettings
 from services.core.context import CallContext
 
@@ -27,6 +37,7 @@ class GatewayParts:
 
     Attributes:
         fetcher: None where pictures are not fetched from URLs.
+        progress: None where no skill tells how far it is.
     """
 
     planner: Planner
@@ -35,8 +46,10 @@ class GatewayParts:
     sessions: SessionStore
     answers: AnswerStore
     orchestrator: TurnRunner
+    jobs: JobStore
     settings: GatewaySettings
     fetcher: Fetcher | None = None
+    progress: ProgressSource | None = None
     close: Callable[[], Awaitable[None]] = nothing_to_close
 
 

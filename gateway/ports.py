@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.orchestrator.events import TurnEvent, TurnRequest
+from gateway.state.job_models import Job, JobWork, Progress
 from gateway.state.locks import Hold
 from gateway.state.models import ImageInfo, Session
 from planner.api import Planner
@@ -24,7 +25,10 @@ __all__ = [
     "CallContext",
     "Fetcher",
     "ImageStore",
+    "JobStore",
     "Planner",
+    "ProgressSource",
+    "RunningJob",
     "SessionStore",
     "SkillClient",
     "SkillOutcome",
@@ -196,6 +200,67 @@ class AnswerStore(Protocol):
             InvalidRequest: the key was used for another message.
             MessageRunning: the other one is still running when a turn's time is over.
         """
+        ...
+
+
+class RunningJob(Protocol):
+    """A job that this process has taken from the queue; see `gateway.state.jobs.TakenJob`.
+
+    Attributes:
+        lost: somebody else answers for it now; cancelled: nobody wants it any more.
+    """
+
+    id: str
+    owner: str
+    work: JobWork
+    lost: bool
+    cancelled: bool
+
+    async def beat(self, progress: Progress) -> None:
+        """Keep the job, tell how far it is, and learn whether it is still wanted. To be called all the time."""
+        ...
+
+    async def succeeded(self, result: bytes) -> None: ...
+
+    async def failed(self, error: dict[str, Any]) -> None: ...
+
+    async def ended(self) -> None: ...
+
+
+class JobStore(Protocol):
+    """Jobs of all gateways: `gateway.state.jobs.RedisJobStore` in production.
+
+    All raise `JobNotFound` for unknown, expired and other owners' jobs alike.
+    """
+
+    async def submit(self, work: JobWork, *, owner: str) -> Job:
+        """Queue a job. Raises `JobQueueFull`."""
+        ...
+
+    async def take(self) -> RunningJob | None:
+        """The job that has waited longest, now this process' own; None where none waits."""
+        ...
+
+    async def get(self, job_id: str, *, owner: str) -> Job: ...
+
+    async def result(self, job_id: str, *, owner: str) -> bytes:
+        """The result of a job that succeeded, as JSON."""
+        ...
+
+    async def cancel(self, job_id: str, *, owner: str) -> Job:
+        """End a job that waits, ask for the end of one that runs, and do nothing to one that is over."""
+        ...
+
+    async def page(self, *, owner: str, limit: int, after: str | None = None) -> Sequence[Job]:
+        """The owner's jobs, the newest first; after the one with that id where one is given."""
+        ...
+
+
+class ProgressSource(Protocol):
+    """Tells how far skill calls are, where the skills can tell it."""
+
+    async def progress(self, request_id: str) -> Progress | None:
+        """How far the call of that request is; None where nobody knows. Raises nothing."""
         ...
 
 

@@ -14,6 +14,7 @@ from gateway.security.fetch import guarded_fetch
 from gateway.settings import GatewaySettings
 from gateway.state.answers import RedisAnswerStore
 from gateway.state.images import RedisImageStore
+from gateway.state.jobs import RedisJobStore
 from gateway.state.results import RedisResultsCache
 from gateway.state.sessions import RedisSessionStore
 from planner.client import PlannerClient
@@ -72,6 +73,7 @@ def parts_around(
         sessions=RedisSessionStore(redis, settings),
         answers=RedisAnswerStore(redis, settings),
         orchestrator=Orchestrator(planner, skills, images, settings),
+        jobs=RedisJobStore(redis, settings),
         settings=settings,
         fetcher=fetcher,
         close=close,

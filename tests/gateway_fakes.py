@@ -15,11 +15,12 @@ from typing import Any
 from PIL import Image
 from pydantic import Field
 
-from gateway.errors import FetchRefused, SessionBusy, SessionNotFound
+from gateway.errors import FetchRefused, JobNotFound, JobQueueFull, SessionBusy, SessionNotFound
 from gateway.orchestrator.events import AnswerDelta, TurnEvent, TurnFinished, TurnRequest, Usage
 from gateway.parts import GatewayParts
 from gateway.ports import SkillOutcome, StoredImage, TurnRunner
 from gateway.settings import GatewaySettings
+from gateway.state.job_models import Job, JobWork
 from gateway.state.locks import Hold
 from gateway.state.models import ImageInfo, Session, StepRecord
 from planner.api import PlannerDelta, PlannerDone, PlanRequest
@@ -253,6 +254,28 @@ class FakeAnswer:
         self.store[self.key] = answer
 
 
+class FakeJobs:
+    """Takes no jobs, and has none."""
+
+    async def take(self) -> None:
+        return None
+
+    async def submit(self, work: JobWork, *, owner: str) -> Job:
+        raise JobQueueFull(0)
+
+    async def get(self, job_id: str, *, owner: str) -> Job:
+        raise JobNotFound
+
+    async def result(self, job_id: str, *, owner: str) -> bytes:
+        raise JobNotFound
+
+    async def cancel(self, job_id: str, *, owner: str) -> Job:
+        raise JobNotFound
+
+    async def page(self, *, owner: str, limit: int, after: str | None = None) -> Sequence[Job]:
+        return []
+
+
 class FakeAnswers:
     """Keeps answers in memory."""
 
@@ -304,6 +327,7 @@ def fake_parts(orchestrator: TurnRunner | None = None, **changes: Any) -> Gatewa
         "images": FakeImages(),
         "sessions": FakeSessions(),
         "answers": FakeAnswers(),
+        "jobs": FakeJobs(),
         "orchestrator": orchestrator or ScriptedTurns(),
         "settings": GatewaySettings(),
     }

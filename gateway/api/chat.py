@@ -17,7 +17,7 @@ from gateway.parts import ANONYMOUS, GatewayParts, call_context, metrics_of, par
 from gateway.responses import FastJson
 
 router = APIRouter(tags=["chat"])
-REPLAYED = "Idempotent-Replayed"
+IDEMPOTENT_REPLAYED = "Idempotent-Replayed"
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -68,7 +68,7 @@ async def chat_completions(body: ChatRequest, request: Request, idempotency_key:
 
 async def _known(answer: KnownAnswer, body: ChatRequest, parts: GatewayParts) -> Response:
     """An answer that was given before."""
-    headers = {"X-Session-Id": answer.session_id, REPLAYED: "true"}
+    headers = {"X-Session-Id": answer.session_id, IDEMPOTENT_REPLAYED: "true"}
     completion = answer.completion
     if body.inline_images:
         completion = completion | {"choices": await inlined(completion["choices"], parts, owner=ANONYMOUS)}

@@ -37,8 +37,7 @@ async def turn_input(body: ChatRequest, parts: GatewayParts, owner: str) -> Turn
     Raises:
         InvalidRequest, BadImage, FetchError, ImageNotFound, SessionNotFound.
     """
-    _refuse_unsupported(body, parts.settings)
-    _check_messages(body.messages, parts.settings)
+    check_request(body, parts.settings)
     session = await parts.sessions.get(body.session_id, owner=owner) if body.session_id else None
     messages = body.messages
     if session is None:
@@ -75,6 +74,12 @@ async def turn_input(body: ChatRequest, parts: GatewayParts, owner: str) -> Turn
         ),
         session,
     )
+
+
+def check_request(body: ChatRequest, settings: GatewaySettings) -> None:
+    """Raises `InvalidRequest` for what no answer can be given to, whatever its pictures and session are."""
+    _refuse_unsupported(body, settings)
+    _check_messages(body.messages, settings)
 
 
 def _refuse_unsupported(body: ChatRequest, settings: GatewaySettings) -> None:
