@@ -22,11 +22,10 @@ from planner.api import PlannerDelta, PlannerDone, PlanRequest
 from planner.conversation import Observation, ObservationTurn, UserTurn
 from planner.format import Action, PlannerOutput
 from services.core.context import CallContext
-from services.core.errors import UnknownSkill
 from services.core.images import encode
 from services.core.spec import SkillSpec, Symbol
 from services.core.types import MaskRLE
-from tests.orchestration_fakes import Cut, Edit, Find
+from tests.orchestration_fakes import Cut, Edit, Find, Skills
 
 SIZE = (60, 40)
 BOX = (0.25, 0.25, 0.5, 0.75)
@@ -119,7 +118,7 @@ CONVERSATIONS: Sequence[Callable[[Way], None]] = (
 
 
 @dataclass
-class SeeingSkills:
+class SeeingSkills(Skills):
     """`reader`, `find`, `cut` and `edit`, by the pixels of the stored pictures."""
 
     store: ImageStore | None = None
@@ -128,15 +127,6 @@ class SeeingSkills:
     def with_store(self, store: ImageStore) -> SeeingSkills:
         self.store = store
         return self
-
-    def specs(self) -> Sequence[SkillSpec]:
-        return self.offered
-
-    def resolve(self, name: str) -> SkillSpec:
-        for spec in self.offered:
-            if name in spec.names:
-                return spec
-        raise UnknownSkill(f"No tool is called {name!r}.")
 
     async def call(
         self, skill: str, args: Mapping[str, Any], images: Mapping[Symbol, str], context: CallContext
@@ -157,12 +147,6 @@ class SeeingSkills:
             info = await self.store.put(encode(Image.fromarray(edited)), owner=context.owner)
             pictures, result = {"edited_image": info.id}, {"edited_image": info.id, "size": size}
         return SkillOutcome(skill, result, "eyes", compute_ms=1.0, wait_ms=0.0, pictures=pictures)
-
-    async def warm(self, skill: str) -> None:
-        return None
-
-    async def ready(self) -> Mapping[str, bool]:
-        return {spec.name: True for spec in self.offered}
 
 
 class WordPlanner:
