@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from asyncio import to_thread
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.profile import load_profile
@@ -17,6 +20,7 @@ from planner.eval.command import (
     EvaluationError,
     PlannerChoice,
     Progress,
+    key_in,
     make_planner,
     offered,
     stand_in_picture,
@@ -29,6 +33,27 @@ from planner.eval.tool_use import judged, play_all, to_json, to_markdown
 from services.core.spec import Symbol
 
 _ANY = "img_" + "0" * 40
+
+
+@dataclass(frozen=True)
+class BenchmarkRequest:
+    """What `llava-plus eval benchmark` is asked for."""
+
+    name: str
+    row: str
+    data: Path
+    out: Path
+    gateway: str | None = None
+    mode: str | None = None
+    url: str | None = None
+    model: str = ""
+    key_env: str = ""
+    answers: Path | None = None
+    judge: str | None = None
+    judge_model: str = ""
+    judge_key_env: str = ""
+    repeats: int = 5
+    at_once: int = 1
 
 
 def words(text: str, given: Given) -> str:
@@ -139,3 +164,47 @@ async def score_world(
     total = sum(len(dialogue.turns) for dialogue in made)
     about |= {"questions asked": f"{len(records)} of {total}", "skills offered": ", ".join(offers)}
     return write_report(folder, "world", run.to_json(records, about, offers), run.to_markdown(records, about, offers))
+
+
+async def score_benchmark(request: BenchmarkRequest, say: Callable[[str], None]) -> str:
+    """Run one benchmark; the tables of all runs so far.
+
+    Raises:
+        EvaluationError, JournalError: the run cannot be made; the message says what to do.
+    """
+    from planner.eval.benchmarks.endpoint import Endpoint
+    from planner.eval.benchmarks.run import JUDGED, Run
+    from planner.eval.benchmarks.tables import collected, tables
+    from planner.eval.gateway import GatewayClient
+
+    folder = request.out / request.name / re.sub(r"\W+", "_", request.row)
+    async with AsyncExitStack() as open_:
+        platform = await open_.enter_async_context(GatewayClient(request.gateway)) if request.gateway else None
+        model = judge = None
+        if request.url:
+            model = Endpoint(request.url, request.model, folder / "model.jsonl", key=key_in(request.key_env))
+            open_.push_async_callback(model.close)
+        if request.judge:
+            judge = Endpoint(
+                request.judge,
+                request.judge_model,
+                folder / "judge.jsonl",
+                key=key_in(request.judge_key_env),
+                temperature=JUDGED.get(request.name, 0.0),
+            )
+            open_.push_async_callback(judge.close)
+        await Run(
+            benchmark=request.name,
+            name=request.row,
+            data=request.data,
+            out=folder,
+            given=request.answers,
+            platform=platform,
+            model=model,
+            mode=request.mode,
+            judge=judge,
+            repeats=request.repeats,
+            at_once=request.at_once,
+            tell=Progress(say),
+        ).scored()
+    return tables(collected(request.out))

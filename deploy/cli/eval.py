@@ -89,3 +89,65 @@ def world(
 def _show(page: Path) -> None:
     typer.echo(page.read_text(encoding="utf-8"))
     typer.echo(f"Written: {page} and {page.with_suffix('.json')}")
+
+
+@app.command()
+def benchmark(
+    name: Annotated[str, typer.Argument(help="llava-bench-coco, -wild, -tools, seed-bench, mm-vet, visit-bench, ...")],
+    data: Annotated[Path, typer.Option(help="Folder of the benchmark's published files.", exists=True)],
+    row: Annotated[str, typer.Option(help="Name of this run in the tables.")] = "LLaVA-Plus (Fly)",
+    gateway: Annotated[str | None, typer.Option(help="A running platform answers.")] = None,
+    mode: Annotated[str | None, typer.Option(help="fly or all_tools, for a platform.")] = None,
+    url: Annotated[str | None, typer.Option(help="A model behind an OpenAI-compatible endpoint answers.")] = None,
+    model: Annotated[str, typer.Option(help="That model's name.")] = "",
+    answers: Annotated[Path | None, typer.Option(help="A file of answers that there are already.", exists=True)] = None,
+    key_env: Annotated[str, typer.Option(help="Environment variable with the model's key.")] = "",
+    judge: Annotated[str | None, typer.Option(help="URL of the judge, OpenAI-compatible.")] = None,
+    judge_model: Annotated[str, typer.Option(help="The judge's name.")] = "",
+    judge_key_env: Annotated[str, typer.Option(help="Environment variable with the judge's key.")] = "",
+    repeats: Annotated[int, typer.Option(min=1, help="How often MM-Vet's answers are graded.")] = 5,
+    at_once: AtOnce = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of all runs; runs/evaluation/benchmarks when absent.")
+    ] = None,
+) -> None:
+    """One published benchmark; its files are yours to fetch. Answers and judgements are kept and not asked twice."""
+    from deploy.evaluation import BenchmarkRequest, score_benchmark
+    from planner.eval.command import RESULTS, EvaluationError
+    from planner.eval.journal import JournalError
+
+    request = BenchmarkRequest(
+        name=name,
+        row=row,
+        data=data,
+        out=out or RESULTS / "benchmarks",
+        gateway=gateway,
+        mode=mode,
+        url=url,
+        model=model,
+        key_env=key_env,
+        answers=answers,
+        judge=judge,
+        judge_model=judge_model,
+        judge_key_env=judge_key_env,
+        repeats=repeats,
+        at_once=at_once,
+    )
+    try:
+        typer.echo(asyncio.run(score_benchmark(request, typer.echo)))
+    except (EvaluationError, JournalError) as error:
+        raise UsageError(str(error)) from None
+
+
+@app.command()
+def tables(
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of all runs; runs/evaluation/benchmarks when absent.")
+    ] = None,
+) -> None:
+    """Print LLaVA-Plus' Tables 4 to 7 and the other benchmarks' from all runs so far."""
+    from planner.eval.benchmarks.tables import collected
+    from planner.eval.benchmarks.tables import tables as printed
+    from planner.eval.command import RESULTS
+
+    typer.echo(printed(collected(out or RESULTS / "benchmarks")))

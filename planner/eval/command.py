@@ -89,7 +89,7 @@ def make_planner(choice: PlannerChoice, picture: Callable[[], bytes]) -> Planner
             raise EvaluationError("Name the endpoint's model: --model NAME.")
         from planner.openai_engine import OpenAIEngine
 
-        key = _key(choice.key_env)
+        key = key_in(choice.key_env)
         engine: Engine = OpenAIEngine(choice.planner, choice.model, _OnePicture(picture), key)
         return PlannerClient(engine, dialect(choice.dialect or "openai_tools", choice.learned), choice.model)
     if choice.planner not in ("embedded", "embedded-vllm"):
@@ -102,7 +102,8 @@ def make_planner(choice: PlannerChoice, picture: Callable[[], bytes]) -> Planner
     return PlannerClient(LocalEngine(writer), dialect(choice.dialect or "json", choice.learned), choice.planner)
 
 
-def _key(variable: str) -> str | None:
+def key_in(variable: str) -> str | None:
+    """The endpoint's key that an environment variable holds; None for no variable."""
     if not variable:
         return None
     if variable not in os.environ:
