@@ -5,7 +5,7 @@ with Client() as client:
 """
 
 from llava_plus.async_client import AsyncAnswerStream, AsyncClient, AsyncConversation
-from llava_plus.chat import Delta, Event, Finished
+from llava_plus.chat import Delta, Event, Finished, Progress
 from llava_plus.client import AnswerStream, Client, Conversation
 from llava_plus.errors import (
     ApiError,
@@ -31,6 +31,8 @@ from llava_plus.models import (
     Box,
     ImageDetails,
     ImageInfo,
+    Job,
+    JobPage,
     MaskRLE,
     Readiness,
     Replay,
@@ -69,6 +71,8 @@ __all__ = [
     "Finished",
     "ImageDetails",
     "ImageInfo",
+    "Job",
+    "JobPage",
     "LlavaPlusError",
     "MaskRLE",
     "Named",
@@ -76,6 +80,7 @@ __all__ = [
     "NotAuthenticated",
     "NotFound",
     "PictureError",
+    "Progress",
     "Readiness",
     "Reference",
     "Replay",

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 from PIL import Image
 
-from llava_plus import chat, endpoints
+from llava_plus import chat, endpoints, jobs
 from llava_plus.chat import AnswerParser, Delta, Event, Finished, Options, Thread, whole_answer
 from llava_plus.connection import DEFAULT_TIMEOUT_S, http_options
 from llava_plus.endpoints import Variant
@@ -19,6 +19,8 @@ from llava_plus.models import (
     Answer,
     ImageDetails,
     ImageInfo,
+    Job,
+    JobPage,
     Readiness,
     Replay,
     Session,
@@ -170,6 +172,48 @@ class AsyncClient:
     ) -> Replay:
         """Ask the questions of a conversation again, in a new one."""
         return await self._run(endpoints.replay_session(session_id, debug, use_cache, timeout_s, self._retries))
+
+    async def submit(
+        self,
+        tool: str,
+        image: PictureLike | None = None,
+        /,
+        *,
+        inputs: Mapping[str, MaskLike] | None = None,
+        use_cache: bool = True,
+        **arguments: Any,
+    ) -> Job:
+        """Call one skill as a job: it runs by itself, and `wait` gives its result."""
+        flow = jobs.submit_call(tool, image, inputs or {}, arguments, self._retries, use_cache=use_cache)
+        return await self._run(flow)
+
+    async def submit_question(self, text: str, *pictures: PictureLike | Named, **options: Unpack[Options]) -> Job:
+        """Ask the planner as a job."""
+        return await self._run(jobs.submit_question(text, pictures, options, self._retries))
+
+    async def jobs(self, limit: int = 20, after: str | None = None) -> JobPage:
+        """Jobs, the newest first; `after` is the last id of the page before."""
+        return await self._run(jobs.page(limit, after, self._retries))
+
+    async def job(self, job_id: str) -> Job:
+        """How a job stands."""
+        return await self._run(jobs.job(job_id, self._retries))
+
+    async def cancel_job(self, job_id: str) -> Job:
+        """End a job; one that runs ends a moment later."""
+        return await self._run(jobs.cancel(job_id, self._retries))
+
+    async def job_result(self, job_id: str) -> ToolResult | Answer:
+        """What a job that is over gave; raises what it failed with, or `Conflict` while it is not over."""
+        return await self._run(jobs.result(job_id, self._retries))
+
+    async def wait(self, job_id: str, progress: Callable[[Job], None] = lambda _: None) -> ToolResult | Answer:
+        """The result of a job, as soon as it is over.
+
+        Args:
+            progress: told how it stands, each time that it is looked at.
+        """
+        return await self._run(jobs.waited_for(job_id, progress, self._retries))
 
     async def readiness(self) -> Readiness:
         """Whether requests would be answered now."""

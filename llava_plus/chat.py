@@ -69,16 +69,30 @@ class Finished:
     answer: Answer
 
 
-Event = Delta | Step | Finished
-"""What a stream gives: pieces of the answer, with `debug` the steps, and at last the whole."""
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What happens while the answer is awaited, with `debug`.
+
+    Attributes:
+        kind: "planned" (`skills` were asked for), "started" or "finished" (one of them).
+        details: of a finished call `cached`, `failed` and `elapsed_ms`.
+    """
+
+    kind: str
+    skills: Sequence[str]
+    details: Mapping[str, Any]
+
+
+Event = Delta | Progress | Step | Finished
+"""What a stream gives: pieces of the answer, with `debug` progress and the steps, and at last the whole."""
 
 _PASSED_ON = ("mode", "debug", "max_tokens", "temperature", "top_p", "seed")
 
 
-def ask(
-    text: str, pictures: Sequence[PictureLike | Named], options: Options, retries: Retries, *, stream: bool
-) -> Flow[httpx.Response]:
-    """Send a question.
+def question_body(
+    text: str, pictures: Sequence[PictureLike | Named], options: Options, retries: Retries
+) -> Flow[dict[str, Any]]:
+    """The request's body; pictures that the server has not are uploaded.
 
     Raises:
         PictureError, ServerUnreachable, ApiError.
@@ -91,14 +105,30 @@ def ask(
     body |= {"messages": messages}
     if session := options.get("session"):
         body["session_id"] = session
+    return body
+
+
+def own_key(options: Options) -> dict[str, str]:
+    """The header by which a message that is sent twice is run once."""
+    return {"Idempotency-Key": options.get("idempotency_key") or uuid.uuid4().hex}
+
+
+def ask(
+    text: str, pictures: Sequence[PictureLike | Named], options: Options, retries: Retries, *, stream: bool
+) -> Flow[httpx.Response]:
+    """Send a question.
+
+    Raises:
+        PictureError, ServerUnreachable, ApiError.
+    """
+    body = yield from question_body(text, pictures, options, retries)
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-    key = options.get("idempotency_key") or uuid.uuid4().hex
     send = Send(
         "POST",
         "/v1/chat/completions",
         json=body,
-        headers={"Idempotency-Key": key},
+        headers=own_key(options),
         repeatable=True,
         stream=stream,
         timeout_s=options.get("timeout_s"),
@@ -107,7 +137,11 @@ def ask(
 
 
 def whole_answer(response: httpx.Response) -> Answer:
-    """Raises UnexpectedAnswer."""
+    """The answer that a `chat.completion` is.
+
+    Raises:
+        UnexpectedAnswer: it is none.
+    """
 
     def reader() -> Answer:
         body = response.json()
@@ -152,6 +186,8 @@ class AnswerParser:
                 raise stream_error(chunk["error"])
             if "session_id" in chunk:
                 self._last = chunk
+            if "progress" in chunk:
+                yield _progress(chunk["progress"])
             for choice in chunk["choices"]:
                 self._finish_reason = choice.get("finish_reason") or self._finish_reason
                 if piece := choice["delta"].get("content"):
@@ -165,6 +201,12 @@ class AnswerParser:
         self.finished = True
         yield from answer.steps or ()
         yield Finished(answer)
+
+
+def _progress(told: Mapping[str, Any]) -> Progress:
+    details = dict(told)
+    kind, skill = str(details.pop("kind")), details.pop("skill", None)
+    return Progress(kind, details.pop("skills", [skill]), details)
 
 
 def _answer(body: Mapping[str, Any], text: str, finish_reason: str, response: httpx.Response) -> Answer:

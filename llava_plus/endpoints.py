@@ -39,6 +39,17 @@ def tool(name: str, retries: Retries) -> Flow[Tool]:
     raise NotFound(f"No tool is called {name!r}. Known tools: {names}.", status=404, code="unknown_skill")
 
 
+def call_body(
+    image: PictureLike | None, inputs: Mapping[str, MaskLike], arguments: Mapping[str, Any], retries: Retries
+) -> Flow[dict[str, Any]]:
+    """What a tool is given; pictures that the server has not are uploaded."""
+    body: dict[str, Any] = {"arguments": dict(arguments)}
+    given_pictures: dict[str, MaskLike] = dict(inputs) if image is None else {"image": image, **inputs}
+    for symbol, given in given_pictures.items():
+        body[symbol] = yield from mask_reference(given, retries)
+    return body
+
+
 def call(
     name: str,
     image: PictureLike | None,
@@ -50,10 +61,7 @@ def call(
     use_cache: bool,
     timeout_s: float | None,
 ) -> Flow[ToolResult]:
-    body: dict[str, Any] = {"arguments": dict(arguments)}
-    given_pictures: dict[str, MaskLike] = dict(inputs) if image is None else {"image": image, **inputs}
-    for symbol, given in given_pictures.items():
-        body[symbol] = yield from mask_reference(given, retries)
+    body = yield from call_body(image, inputs, arguments, retries)
     headers = {} if use_cache else {"Cache-Control": "no-cache"}
     params = {"render": "overlay"} if overlay else {}
     path = f"/v1/tools/{quote(name, safe='')}"

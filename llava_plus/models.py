@@ -288,3 +288,39 @@ class Readiness(Model):
     planner: bool
     state: bool
     skills: dict[str, bool]
+
+
+class JobProgress(Model):
+    """How far a job has come: `step` of `steps`, where that can be told, and what it is at."""
+
+    step: int | None = None
+    steps: int | None = None
+    message: str | None = None
+
+
+class Job(Model):
+    """A tool call or a chat that runs by itself; `error` is what a failed one would have answered."""
+
+    id: str
+    type: str
+    tool: str | None = None
+    status: str
+    created: float
+    started: float | None = None
+    finished: float | None = None
+    elapsed_s: float = 0.0
+    progress: JobProgress = JobProgress()
+    cancel_requested: bool = False
+    error: dict[str, Any] | None = None
+
+    @property
+    def over(self) -> bool:
+        """Succeeded, failed or cancelled."""
+        return self.status not in ("queued", "running")
+
+
+class JobPage(Model):
+    """A page of jobs, the newest first; the next is after the last one's id."""
+
+    data: list[Job]
+    has_more: bool

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from deploy.cli.terminal_pictures import Form, detect, show
 from deploy.cli.tool_command import IMAGE, ToolCall, options_of, tool_command
 from deploy.cli.waiting import waiting
 from deploy.errors import DeployError, UsageError
-from llava_plus import ApiError, Client, Tool, ToolResult
+from llava_plus import ApiError, Client, Job, Tool, ToolResult
 
 
 class ToolCommands(TyperGroup):
@@ -71,40 +72,64 @@ def call(url: Url = None) -> None:
 
 
 def call_tool(call: ToolCall) -> None:
-    """Run it, show what it found, and write the files that were asked for."""
+    """Run it, show what it found, and write the files that were asked for; or leave it to a job."""
     chosen = call.chosen
-    as_json, output, overlay = chosen["as_json"], chosen["output"], chosen["overlay"]
-    with ending(as_json=as_json), connect(chosen["url"], chosen["timeout"]) as client:
+    with ending(as_json=chosen["as_json"]), connect(chosen["url"], chosen["timeout"]) as client:
+        if chosen["job"]:
+            job = _submitted(client, call)
+            typer.echo(json.dumps(job.model_dump(mode="json")) if chosen["as_json"] else job.id)
+            return
         with waiting(call.tool.name):
             found = _called(client, call)
-        saved = _saved(client, found, output)
-        if overlay is not None:
-            saved += _drawn(client, found, overlay)
-        if as_json:
-            typer.echo(json.dumps(found.model_dump(mode="json") | {"files": [str(path) for path in saved]}))
-            return
-        for line in result_lines(found):
-            typer.echo(line)
-        _shown(client, found, saved)
+        show_result(client, found, chosen["output"], chosen["overlay"], as_json=chosen["as_json"])
+
+
+def show_result(
+    client: Client, found: ToolResult, output: Path | None, overlay: Path | None = None, *, as_json: bool
+) -> None:
+    """Write the files that were asked for, and what was found.
+
+    Args:
+        output, overlay: see the options of `call`.
+    """
+    saved = _saved(client, found, output)
+    if overlay is not None:
+        saved += _drawn(client, found, overlay)
+    if as_json:
+        typer.echo(json.dumps(found.model_dump(mode="json") | {"files": [str(path) for path in saved]}))
+        return
+    for line in result_lines(found):
+        typer.echo(line)
+    _show_pictures(client, found, saved)
 
 
 def _called(client: Client, call: ToolCall) -> ToolResult:
+    image, inputs = _pictures(call)
+    drawn, use_cache = call.chosen["overlay"] is not None, not call.chosen["fresh"]
+    with _told_by_options(call):
+        return client.call(call.tool.name, image, inputs=inputs, overlay=drawn, use_cache=use_cache, **call.arguments)
+
+
+def _submitted(client: Client, call: ToolCall) -> Job:
+    image, inputs = _pictures(call)
+    with _told_by_options(call):
+        return client.submit(call.tool.name, image, inputs=inputs, use_cache=not call.chosen["fresh"], **call.arguments)
+
+
+def _pictures(call: ToolCall) -> tuple[str | bytes | None, dict[str, str | bytes]]:
+    """The picture, and what else the tool takes."""
     given = {symbol: given_picture(text) for symbol, text in call.inputs.items()}
-    image = given.pop(IMAGE, None)
-    chosen = call.chosen
+    return given.pop(IMAGE, None), given
+
+
+@contextmanager
+def _told_by_options(call: ToolCall) -> Iterator[None]:
+    """An argument that the platform refuses is told by the option that was typed."""
     try:
-        return client.call(
-            call.tool.name,
-            image,
-            inputs=given,
-            overlay=chosen["overlay"] is not None,
-            use_cache=not chosen["fresh"],
-            **call.arguments,
-        )
+        yield
     except ApiError as error:
         for option in options_of(call.tool):
             if error.param is not None and error.param.split(".")[:2] == ["arguments", option.name]:
-                # Told by the option that was typed.
                 error.args = (error.message.replace(f"arguments.{option.name}", option.flag, 1),)
         raise
 
@@ -123,7 +148,7 @@ def _drawn(client: Client, found: ToolResult, target: Path) -> list[Path]:
     return write_all([("overlay.png", client.image_bytes(found.render.id))], target)
 
 
-def _shown(client: Client, found: ToolResult, saved: list[Path]) -> None:
+def _show_pictures(client: Client, found: ToolResult, saved: list[Path]) -> None:
     """Pictures that it made: in the terminal where that can, and where they are."""
     console = Console()
     form = detect(console) if found.pictures else Form.NONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from deploy.cli.steps import step_lines
 from deploy.cli.terminal_pictures import Form, detect, show
 from deploy.cli.waiting import waiting
 from deploy.errors import UsageError
-from llava_plus import Answer, Client, Conversation, Delta, Step
+from llava_plus import Answer, Client, Conversation, Delta, Progress
 from llava_plus.chat import Options
 
 
@@ -59,24 +60,23 @@ class Talk:
 
     def say(self, text: str, pictures: Sequence[str | bytes], options: Options) -> Answer:
         """Ask, and show the answer as it comes."""
-        asked: Options = {**options, "debug": self.debug}
-        answer: Answer | None = None
+        # A person who waits is told which skills run, which only `debug` says.
+        asked: Options = {**options, "debug": self.debug or sys.stderr.isatty()}
         written = ""
-        with waiting("thinking") as end_waiting, self._conversation.stream(text, *pictures, **asked) as stream:
+        with waiting("thinking") as shown, self._conversation.stream(text, *pictures, **asked) as stream:
             for event in stream:
-                end_waiting()
-                if isinstance(event, Delta):
+                if isinstance(event, Progress):
+                    shown.say(doing(event))
+                elif isinstance(event, Delta):
+                    shown.end()
                     piece = self._safe(event.text)
                     written += piece
                     typer.echo(piece, nl=False)
-                elif isinstance(event, Step):
-                    self._end_line(written)
-                    written = ""
-                    for line in step_lines(event):
-                        typer.secho(line, dim=True, err=True)
             answer = stream.answer
         assert answer is not None, "a stream without an answer raises"
-        self._end_line(written)
+        if written and not written.endswith("\n"):
+            typer.echo()
+        self._show_steps(answer)
         self._note(answer)
         return answer
 
@@ -135,6 +135,12 @@ class Talk:
         """A terminal gets no control characters; a file gets the answer as it is."""
         return clean(piece) if self._console.is_terminal else piece
 
-    def _end_line(self, written: str) -> None:
-        if written and not written.endswith("\n"):
-            typer.echo()
+    def _show_steps(self, answer: Answer) -> None:
+        for step in (answer.steps or ()) if self.debug else ():
+            for line in step_lines(step):
+                typer.secho(line, dim=True, err=True)
+
+
+def doing(event: Progress) -> str:
+    """What is going on, in a word or two."""
+    return ", ".join(event.skills) if event.kind == "started" else "thinking"

@@ -20,6 +20,7 @@ from deploy.cli.embedded import app as embedded_app
 from deploy.cli.eval import app as eval_app
 from deploy.cli.images import app as images_app
 from deploy.cli.index import app as index_app
+from deploy.cli.jobs import app as jobs_app
 from deploy.cli.mcp import mcp
 from deploy.cli.sessions import app as sessions_app
 from deploy.cli.tools import tools
@@ -37,6 +38,7 @@ app.command()(tools)
 app.command()(mcp)
 app.add_typer(sessions_app, name="sessions")
 app.add_typer(images_app, name="images")
+app.add_typer(jobs_app, name="jobs")
 
 
 @app.command()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
+from deploy.cli.ages import age
 from deploy.cli.outcome import ending
 from deploy.cli.platform_client import AsJson, Timeout, Url, connect, connect_briefly
 from deploy.cli.results import clean
@@ -18,7 +18,6 @@ from deploy.errors import DeployError, UsageError
 from llava_plus import Client, Session, SessionSummary
 
 LAST = "last"
-_AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 app = typer.Typer(no_args_is_help=False, help="List, read, forget and replay past conversations.")
 
@@ -58,7 +57,7 @@ def list_sessions(
         typer.echo(json.dumps([one.model_dump(mode="json") for one in found], ensure_ascii=False))
         return
     for one in found:
-        typer.echo(f"{one.id}  {_age(one.last_used):>7}  {one.turns:>3} turns  {clean(one.title)}")
+        typer.echo(f"{one.id}  {age(one.last_used):>7}  {one.turns:>3} turns  {clean(one.title)}")
     if not found:
         typer.echo("No conversation is kept.", err=True)
 
@@ -151,11 +150,3 @@ def _print(session: Session, as_json: bool) -> None:
             for line in step_lines(step):
                 typer.echo(line)
         typer.echo(clean(turn.answer))
-
-
-def _age(then: float) -> str:
-    passed = max(0.0, time.time() - then)
-    for seconds, unit in _AGES:
-        if passed >= seconds:
-            return f"{passed / seconds:.0f} {unit}"
-    return f"{passed:.0f} s"

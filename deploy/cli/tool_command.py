@@ -46,11 +46,12 @@ _OWN: Mapping[str, tuple[Any, Any]] = {
         Annotated[bool, typer.Option("--fresh", help="Run it again where an equal call's result is kept.")],
         False,
     ),
+    "job": (Annotated[bool, typer.Option("--job", help="Leave it to a job, and print its id.")], False),
     "timeout": (Timeout, None),
     "as_json": (AsJson, False),
     "url": (Url, None),
 }
-_RESERVED = frozenset({"args", "output", "overlay", "fresh", "timeout", "json", "url", "help"})
+_RESERVED = frozenset({"args", "output", "overlay", "fresh", "job", "timeout", "json", "url", "help"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
 
@@ -17,9 +17,25 @@ class Elapsed(ProgressColumn):
         return Text(f"{task.elapsed or 0:.0f} s", style="dim")
 
 
+class Waiting:
+    """A spinner that is shown."""
+
+    def __init__(self, shown: Progress, task: TaskID) -> None:
+        self._shown = shown
+        self._task = task
+
+    def say(self, what: str) -> None:
+        """What is waited for now."""
+        self._shown.update(self._task, description=what)
+
+    def end(self) -> None:
+        """Take it away, before something else is written."""
+        self._shown.stop()
+
+
 @contextmanager
-def waiting(what: str, console: Console | None = None) -> Iterator[Callable[[], None]]:
-    """Show it until the block ends, or what is yielded is called; nothing where standard error is no terminal."""
+def waiting(what: str, console: Console | None = None) -> Iterator[Waiting]:
+    """Show it until the block ends, or is told to; nothing where standard error is no terminal."""
     console = console or Console(stderr=True)
     # Rich would send standard output's text to standard error.
     shown = Progress(
@@ -33,5 +49,4 @@ def waiting(what: str, console: Console | None = None) -> Iterator[Callable[[], 
         disable=not console.is_terminal,
     )
     with shown:
-        shown.add_task(what, total=None)
-        yield shown.stop
+        yield Waiting(shown, shown.add_task(what, total=None))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,6 +98,63 @@ class PythonWay:
         answer = self._client.ask(text, *pictures, session=session, **({"boxes": boxes} if boxes else {}))
         made = [self._client.image_bytes(handle) for handle in answer.produced_images]
         return Said(answer.text, answer.session_id, made)
+
+
+class PythonAsyncWay:
+    """The same for an event loop, with answers as they are written."""
+
+    def __init__(self, client: llava_plus.AsyncClient, portal: BlockingPortal) -> None:
+        self._client = client
+        self._portal = portal
+
+    def upload(self, data: bytes) -> str:
+        return self._portal.call(self._client.upload, data).id
+
+    def ask(
+        self, text: str, pictures: Sequence[bytes | str] = (), boxes: Sequence[Box] = (), session: str | None = None
+    ) -> Said:
+        return self._portal.call(self._streamed, text, pictures, boxes, session)
+
+    async def _streamed(
+        self, text: str, pictures: Sequence[bytes | str], boxes: Sequence[Box], session: str | None
+    ) -> Said:
+        async with self._client.stream(text, *pictures, session=session, boxes=boxes) as stream:
+            said = "".join([piece async for piece in stream.text()])
+        assert stream.answer is not None
+        made = [await self._client.image_bytes(handle) for handle in stream.answer.produced_images]
+        return Said(said, stream.answer.session_id, made)
+
+
+class CommandLineWay:
+    """`llava-plus`, one process a question, pictures as files."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._url = url
+        self._folder = folder
+
+    def upload(self, data: bytes) -> str:
+        return self._run("images", "upload", self._file(data))[0]["id"]
+
+    def ask(
+        self, text: str, pictures: Sequence[bytes | str] = (), boxes: Sequence[Box] = (), session: str | None = None
+    ) -> Said:
+        files = [one if isinstance(one, str) else self._file(one) for one in pictures]
+        marks = [word for box in boxes for word in ("--box", ",".join(map(str, box)))]
+        more = ["--session", session] if session else []
+        made = self._folder / "made"
+        answer = self._run("chat", *files, "-m", text, *marks, *more, "-o", str(made))
+        return Said(answer["text"], answer["session_id"], [Path(file).read_bytes() for file in answer["files"]])
+
+    def _file(self, data: bytes) -> str:
+        path = self._folder / f"{len(list(self._folder.iterdir()))}.png"
+        path.write_bytes(data)
+        return str(path)
+
+    def _run(self, *words: str) -> Any:
+        command = [sys.executable, "-m", "deploy.cli.main", *words, "--json", "--url", self._url]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
 
 class GrpcWay:
@@ -217,6 +276,18 @@ def python_way(url: str, _: str) -> Iterator[Way]:
 
 
 @contextmanager
+def python_async_way(url: str, _: str) -> Iterator[Way]:
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(llava_plus.AsyncClient(url)) as client:
+        yield PythonAsyncWay(client, portal)
+
+
+@contextmanager
+def command_line_way(url: str, _: str) -> Iterator[Way]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield CommandLineWay(url, Path(folder))
+
+
+@contextmanager
 def grpc_way(_: str, target: str) -> Iterator[Way]:
     with grpc.insecure_channel(target) as channel:
         yield GrpcWay(channel)
@@ -250,6 +321,8 @@ WAYS = (
     openai_way,
     openai_javascript_way,
     python_way,
+    python_async_way,
+    command_line_way,
     grpc_way,
     grpc_reflection_way,
     mcp_way,
