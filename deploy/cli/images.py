@@ -35,7 +35,7 @@ SessionOption = Annotated[str | None, typer.Option("--session", help="For --vari
 
 @app.command()
 def upload(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Pictures; - is standard input.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Pictures; - is standard input.")],
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:

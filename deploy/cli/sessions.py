@@ -77,7 +77,7 @@ def show(
 
 @app.command()
 def delete(
-    sessions: Annotated[list[str], typer.Argument(metavar="SESSION...", help="Ids.", autocompletion=complete_session)],
+    sessions: Annotated[list[str], typer.Argument(metavar="SESSION", help="Ids.", autocompletion=complete_session)],
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:

@@ -50,6 +50,35 @@ def test_the_first_chat_with_the_openai_client(stack: Stack) -> None:
     assert "Summer Book Fair" in printed
 
 
+@pytest.mark.stack
+def test_the_python_client(stack: Stack) -> None:
+    script = block("python-client").replace("http://127.0.0.1:8000", stack.address)
+    printed = run([sys.executable, "-c", script], stack)
+    assert "Summer Book Fair" in printed
+    assert re.search(r"^pig Box\(.*\) \d+% of the picture$", printed, re.MULTILINE)
+
+
+@pytest.mark.stack
+def test_the_command_line(stack: Stack, tmp_path: Path) -> None:
+    script = block("command-line").replace("found.png", str(tmp_path / "found.png"))
+    environment = {key: value for key, value in stack.environment.items() if key != "LLAVA_PLUS_URL"}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Summer Book Fair" in done.stdout
+    assert re.search(r"^\d  pig  0\.\d\d  \d+,\d+ to \d+,\d+$", done.stdout, re.MULTILINE)
+    assert '"masks_rle"' in done.stdout
+    with Image.open(tmp_path / "found.png") as drawn, Image.open(ROOT / "docs/examples/meadow.webp") as meadow:
+        assert drawn.size == meadow.size
+
+
 @needs_curl
 @pytest.mark.stack
 def test_a_single_tool_with_curl(stack: Stack) -> None:
