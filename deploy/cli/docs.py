@@ -34,7 +34,7 @@ error lines are on standard error. `LLAVA_PLUS_PICTURES` chooses how pictures ar
 `blocks` or `none`.
 """
 GRAMMAR = """The options after the picture are the tool's own arguments, made from the schema that the platform serves,
-so that every tool is there. Numbers in a list are separated by commas, lists in a list by semicolons, and an option that
+so that every tool is there. Numbers in a list are separated by commas, lists in a list by semicolons; an option that
 is given again adds one more item: `--boxes 0.1,0.1,0.5,0.5 --boxes 0.2,0.2,0.9,0.9` are two boxes,
 `--points "0.5,0.5;0.1,0.1"` are two points on one thing. Anything may be written as JSON:
 `--boxes "[[0.1,0.1,0.5,0.5]]"`, or all arguments at once with `--args`.
