@@ -92,8 +92,8 @@ def _lifespan(
             parts = await make_parts(settings)
             running.push_async_callback(parts.close)
             app.state.parts = parts
-            await running.enter_async_context(mcp.serving(parts, app.state.metrics, app.version))
             await running.enter_async_context(configured_grpc_server(parts, app.state.metrics))
+            await running.enter_async_context(mcp.serving(parts, app.state.metrics, app.version))
             app.state.jobs = job_runner(parts, app.state.metrics)
             await running.enter_async_context(app.state.jobs.running())
             yield
