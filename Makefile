@@ -61,7 +61,7 @@ bench-orchestration: $(STAMP) ## Parallel actions, cached calls, a thousand sess
 bench-skill: $(STAMP) ## One skill alone, by batch size: make bench-skill ARGS="--skill sam --checkpoint embedded:sam"
 	$(BIN)/python -m benchmarks.skills $(ARGS)
 
-train-planner: $(STAMP) ## Re-run the embedded planner's fine-tune (about an hour on two cores; resumes)
+train-planner: $(STAMP) ## Train the embedded planner (resumes)
 	$(BIN)/llava-plus train planner/train/configs/embedded.yaml
 
 eval-planner: $(STAMP) ## Score the embedded planner on requests that it was not trained on

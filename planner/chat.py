@@ -20,9 +20,14 @@ def prompt_text(tokenizer: Any, messages: Sequence[ChatMessage]) -> str:
     What people (and pictures, through OCR) say cannot end a message or stand for a picture: the
     tokenizer's special tokens are taken apart in it.
     """
+    return rendered(tokenizer, messages, prompt=True)
+
+
+def rendered(tokenizer: Any, messages: Sequence[ChatMessage], *, prompt: bool) -> str:
+    """The conversation as text; `prompt` opens the planner's next message."""
     special = special_tokens(tokenizer)
     safe = [message | {"content": _content(message["content"], special)} for message in messages]
-    return str(tokenizer.apply_chat_template(safe, add_generation_prompt=True, tokenize=False))
+    return str(tokenizer.apply_chat_template(safe, add_generation_prompt=prompt, tokenize=False))
 
 
 def special_tokens(tokenizer: Any) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from planner.language_model import GGUF_SHA256, IMAGE_TOKEN_ID, STOP_TOKEN_ID, language_model, tokenizer
+from planner.vision import read_vision, vision_files
 
 DType = Literal["float32", "bfloat16"]
 
@@ -26,8 +27,6 @@ RECIPE_VERSION = "1"
 
 _ADAPTER = "adapter_model.safetensors"
 _ADAPTER_CONFIG = "adapter_config.json"
-_VISION = "vision.safetensors"
-_VISION_CONFIG = "vision_config.json"
 
 
 def ensure_embedded(
@@ -66,9 +65,8 @@ def ensure_embedded(
 def fingerprint(dtype: DType, weights: Path = WEIGHTS) -> str:
     """16 hex digits over all inputs of the build."""
     digest = hashlib.sha256(f"{RECIPE_VERSION} {dtype} {GGUF_SHA256}".encode())
-    for name in (_ADAPTER, _ADAPTER_CONFIG, _VISION, _VISION_CONFIG):
-        path = weights / name
-        digest.update(name.encode())
+    for path in (weights / _ADAPTER, weights / _ADAPTER_CONFIG, *vision_files(weights)):
+        digest.update(path.name.encode())
         digest.update(path.read_bytes() if path.is_file() else b"")
     return digest.hexdigest()[:16]
 
@@ -113,10 +111,8 @@ def build_embedded(
 
 
 def vision_state(weights: Path = WEIGHTS) -> dict[str, Any]:
-    """The committed vision tower and projector in fp32: keys `vision_tower.*` and `multi_modal_projector.*`."""
-    from safetensors.torch import load_file
-
-    return {key: tensor.float() for key, tensor in load_file(weights / _VISION).items()}
+    """The vision tower and projector in fp32: keys `vision_tower.*` and `multi_modal_projector.*`."""
+    return read_vision(weights).state()
 
 
 def merge_adapter(state: dict[str, Any], weights: Path = WEIGHTS) -> None:
@@ -139,11 +135,12 @@ def llava_config(text_config: dict[str, Any], weights: Path = WEIGHTS) -> Any:
     """The `LlavaConfig` around a language model's config and the tower's committed geometry."""
     from transformers import LlavaConfig
 
+    vision = read_vision(weights)
     return LlavaConfig(
         text_config=text_config,
-        vision_config={"model_type": "clip_vision_model"} | _vision(weights)["vision_config"],
+        vision_config={"model_type": "clip_vision_model"} | vision.config,
         image_token_index=IMAGE_TOKEN_ID,
-        vision_feature_layer=-2,
+        vision_feature_layer=vision.layer,
         vision_feature_select_strategy="default",
         tie_word_embeddings=True,
         eos_token_id=STOP_TOKEN_ID,
@@ -153,21 +150,14 @@ def llava_config(text_config: dict[str, Any], weights: Path = WEIGHTS) -> Any:
 
 def processor(weights: Path = WEIGHTS) -> Any:
     """The `LlavaProcessor`: tokenizer, picture preprocessing and chat template."""
-    from transformers import CLIPImageProcessor, LlavaProcessor
+    from transformers import LlavaProcessor
 
-    settings = _vision(weights)
-    side = settings["vision_config"]["image_size"]
+    vision = read_vision(weights)
     text = tokenizer()
-    pictures = CLIPImageProcessor(
-        size={"height": side, "width": side},
-        crop_size={"height": side, "width": side},
-        image_mean=settings["image_mean"],
-        image_std=settings["image_std"],
-    )
     return LlavaProcessor(
-        image_processor=pictures,
+        image_processor=vision.image_processor(),
         tokenizer=text,
-        patch_size=settings["vision_config"]["patch_size"],
+        patch_size=vision.config["patch_size"],
         vision_feature_select_strategy="default",
         chat_template=text.chat_template,
         num_additional_image_tokens=1,
@@ -176,8 +166,7 @@ def processor(weights: Path = WEIGHTS) -> Any:
 
 def picture_tokens(weights: Path = WEIGHTS) -> int:
     """How many tokens a picture takes."""
-    config = _vision(weights)["vision_config"]
-    return int((config["image_size"] // config["patch_size"]) ** 2)
+    return read_vision(weights).tokens
 
 
 def load_model(weights: Path = WEIGHTS, *, adapter: bool = True, attention: str = "sdpa") -> Any:
@@ -187,9 +176,8 @@ def load_model(weights: Path = WEIGHTS, *, adapter: bool = True, attention: str 
     text_config, state = language_model()
     if adapter:
         merge_adapter(state, weights)
-    model = LlavaForConditionalGeneration._from_config(
-        llava_config(text_config, weights), attn_implementation=attention
-    )
+    config = llava_config(text_config, weights)
+    model: Any = LlavaForConditionalGeneration._from_config(config, attn_implementation=attention)
     tensors = {f"model.language_{key}": tensor for key, tensor in state.items()}
     tensors |= {f"model.{key}": tensor for key, tensor in vision_state(weights).items()}
     missing = model.load_state_dict(tensors, strict=False)
@@ -200,11 +188,6 @@ def load_model(weights: Path = WEIGHTS, *, adapter: bool = True, attention: str 
     model.generation_config.eos_token_id = STOP_TOKEN_ID
     model.generation_config.pad_token_id = STOP_TOKEN_ID
     return model.eval()
-
-
-def _vision(weights: Path) -> dict[str, Any]:
-    settings: dict[str, Any] = json.loads((weights / _VISION_CONFIG).read_text(encoding="utf-8"))
-    return settings
 
 
 def _write_json(path: Path, data: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import version as installed_version
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +23,7 @@ from deploy.cli.jobs import app as jobs_app
 from deploy.cli.mcp import mcp
 from deploy.cli.sessions import app as sessions_app
 from deploy.cli.tools import tools
+from deploy.cli.train import train
 from deploy.errors import DeployError
 
 app = typer.Typer(name="llava-plus", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -32,6 +32,7 @@ app.add_typer(embedded_app, name="embedded")
 app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")
 app.command()(convert)
+app.command()(train)
 app.command()(chat)
 app.add_typer(call_app, name="call")
 app.command()(tools)
@@ -74,14 +75,6 @@ def status() -> None:
 def version() -> None:
     """Print the installed version."""
     typer.echo(installed_version("llava-plus-platform"))
-
-
-@app.command()
-def train(config: Annotated[Path, typer.Argument(help="A training configuration (YAML).", exists=True)]) -> None:
-    """Fine-tune a planner."""
-    from planner.train.recipe import main as run_recipe
-
-    run_recipe(config)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from planner.chat import picture_names, prompt_text
 from planner.conversation import Conversation
 from planner.dialects.base import ChatMessage
 from planner.dialects.json_dialect import JsonDialect
+from planner.eval.journal import fingerprint
 from planner.format import PlannerOutput, UnparsableOutput
 from planner.model import WEIGHTS, DType, ensure_embedded, load_model, picture_tokens, processor
 from planner.train.pictures import noise
@@ -47,18 +48,23 @@ class Writer(Protocol):
 
 
 class LocalEngine:
-    """Implements `planner.client.Engine` with a model in this process, one request at a time."""
+    """Implements `planner.client.Engine` with a model in this process, one request at a time.
 
-    def __init__(self, writer: Writer) -> None:
+    Args:
+        pictures: from a handle to the picture's bytes; without it, handles are names as this module reads them.
+    """
+
+    def __init__(self, writer: Writer, pictures: Callable[[str], Awaitable[bytes]] | None = None) -> None:
         self._writer = writer
+        self._pictures = pictures
         self._busy = asyncio.Lock()
 
     async def generate(self, request: EngineRequest, context: CallContext) -> AsyncGenerator[EngineChunk, None]:
         """See `planner.client.Engine.generate`; everything comes in one piece."""
         async with self._busy:
-            written = await asyncio.to_thread(
-                self._writer.complete, request.messages, request.schema, request.max_tokens
-            )
+            with tempfile.TemporaryDirectory(prefix="pictures-") as folder:
+                messages = await self._on_disk(request.messages, Path(folder)) if self._pictures else request.messages
+                written = await asyncio.to_thread(self._writer.complete, messages, request.schema, request.max_tokens)
         yield EngineChunk(text=written.text)
         yield EngineChunk(
             final=True,
@@ -69,6 +75,27 @@ class LocalEngine:
 
     async def ready(self) -> bool:
         return True
+
+    async def _on_disk(self, messages: Sequence[ChatMessage], folder: Path) -> list[ChatMessage]:
+        """The messages with the names of files in the place of handles."""
+        assert self._pictures is not None
+        named: dict[str, str] = {}
+        for handle in picture_names(messages):
+            path = folder / fingerprint(handle)
+            await asyncio.to_thread(path.write_bytes, await self._pictures(handle))
+            named[handle] = f"{_FILE}{path}"
+        return [
+            message
+            if isinstance(message["content"], str)
+            else message
+            | {
+                "content": [
+                    part | {"image_ref": named[part["image_ref"]]} if part["type"] == "image_ref" else part
+                    for part in message["content"]
+                ]
+            }
+            for message in messages
+        ]
 
 
 class TransformersPlanner:

@@ -1,1 +1,1 @@
-"""Fine-tuning of planners. `python -m planner.train CONFIG` runs a recipe."""
+"""Fine-tuning of planners: `llava-plus train CONFIG`, or `accelerate launch -m planner.train CONFIG` on many GPUs."""

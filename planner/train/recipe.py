@@ -1,47 +1,116 @@
-"""One command from a configuration to committed weights, with the training curve."""
+"""One call from a configuration to weights, with the training curve."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-from planner.train.config import TrainConfig
-from planner.train.lora import Point, Trainer
+from planner.train.config import EMBEDDED, ConfigError, TrainConfig
+from planner.train.dataset import PlannedBatches
+from planner.train.encode import Encoder
+from planner.train.forms import form_named
+from planner.train.pictures import Pictures
+from planner.train.samples import load as load_samples
+from planner.train.samples import read_observations
+from services.core.registry import discover
+from services.core.spec import SkillSpec
 
 
-def main(config_path: Path) -> None:
-    """Train as `config_path` says. A run that was cut is continued; delete its `run` folder to start afresh."""
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run: all steps, or those until it was stopped."""
+
+    steps: int
+    total: int
+
+    @property
+    def finished(self) -> bool:
+        return self.steps >= self.total
+
+
+def main(
+    config: TrainConfig,
+    tell: Callable[[str], None],
+    *,
+    minutes: float | None = None,
+    extra: tuple[SkillSpec, ...] = (),
+) -> Outcome:
+    """Train as configured. A run that was cut is continued; delete its `run` folder to start afresh.
+
+    Args:
+        tell: is given lines for the person who waits.
+        minutes: stop, resumable, after this time.
+        extra: skills that are not registered, which samples or the configuration name.
+
+    Raises:
+        ConfigError: what the configuration names is not there or does not fit.
+    """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    config = TrainConfig.load(config_path)
-    curve = Trainer(config, _tell).run()
-    points = json.dumps([asdict(point) for point in curve])
-    (config.weights / "curve.json").write_text(points.replace("}, ", "},\n ") + "\n", encoding="utf-8")
-    plot(curve, config.weights / "curve.png")
+    import transformers
+
+    from planner.train.export import export
+    from planner.train.loop import arguments, last_checkpoint, trainer
+    from planner.train.models import compile_layers, counts, load, prepare
+    from planner.train.progress import Progress, curve, save_curve
+
+    transformers.logging.set_verbosity_error()
+    transformers.set_seed(config.seed)
+    if config.model == EMBEDDED:
+        from planner.train.vision import initialise_vision
+
+        assert config.weights is not None
+        initialise_vision(config.weights, config.seed, config.tower)
+    args = arguments(config)
+    base = load(config)
+    batches = planned(base, config, extra)
+    if not len(batches):
+        raise ConfigError(f"No sample fits into {max(config.lengths)} tokens: raise `lengths`.")
+    base = prepare(base, config)
+    whole, trained = counts(base.model)
+    samples = batches.samples_until(len(batches))
+    tell(f"{whole / 1e6:.1f}M parameters, {trained / 1e6:.1f}M of them trained, on {samples} samples")
+    if config.compile:
+        compile_layers(base.model, len(config.lengths))
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    per_step = world * config.accumulation
+    callback = Progress(tell, lambda step: batches.samples_until(step * per_step), minutes)
+    made = trainer(base.model, batches, args, callback)
+    with callback.stopping_on_signals():
+        made.train(resume_from_checkpoint=last_checkpoint(config.run))
+    outcome = Outcome(made.state.global_step, made.state.max_steps)
+    if not outcome.finished:
+        tell(f"stopped after step {outcome.steps} of {outcome.total}: the same command goes on")
+        return outcome
+    export(base, made, config)
+    if made.is_world_process_zero():
+        save_curve(curve(made.state.log_history), config.output)
+        tell(f"written: {config.output}")
+    return outcome
 
 
-def plot(curve: Sequence[Point], path: Path) -> None:
-    """The curve as a picture: loss, and how often the choice between call and answer is right."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, loss_axis = pyplot.subplots(figsize=(7, 4))
-    samples = [point.samples for point in curve]
-    loss_axis.plot(samples, [point.loss for point in curve], color="tab:blue")
-    loss_axis.set_xlabel("samples")
-    loss_axis.set_ylabel("loss", color="tab:blue")
-    loss_axis.set_yscale("log")
-    choice_axis = loss_axis.twinx()
-    choice_axis.plot(samples, [point.choice_right for point in curve], color="tab:orange")
-    choice_axis.set_ylabel("choice right (training samples)", color="tab:orange")
-    figure.tight_layout()
-    figure.savefig(path, dpi=90)
-    pyplot.close(figure)
-
-
-def _tell(line: str) -> None:
-    print(line, flush=True)
+def planned(base: Any, config: TrainConfig, extra: tuple[SkillSpec, ...] = ()) -> PlannedBatches:
+    """The run's batches for a model."""
+    registry = discover()
+    specs = {spec.name: spec for spec in (*registry.specs(), *extra)}
+    encoder = Encoder(
+        base.tokenizer,
+        form_named(config.form),
+        [specs[name] for name in config.skills],
+        base.picture_tokens,
+        config.choice_weight,
+    )
+    pad = base.tokenizer.pad_token_id
+    return PlannedBatches(
+        config,
+        load_samples(config.data, config.seed),
+        encoder,
+        Pictures(base.processor.image_processor, base.side),
+        specs,
+        read_observations(config.observations),
+        pad_id=base.tokenizer.eos_token_id if pad is None else pad,
+        image_id=base.image_id,
+        picture_tokens=base.picture_tokens,
+        always_picture=int(os.environ.get("WORLD_SIZE", "1")) > 1,
+    )

@@ -119,3 +119,43 @@ def test_a_picture_reaches_the_language_model_as_nearly_the_same_neutral_tokens(
     state = vision_state()
     bias, weight = state["multi_modal_projector.linear_2.bias"], state["multi_modal_projector.linear_2.weight"]
     assert float(weight.std()) < 0.1 * float(bias.std())
+
+
+def test_the_tower_may_be_a_skills_checkpoint_with_a_projector_of_the_planners_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    from planner import vision
+    from planner.model import vision_state
+    from planner.train.vision import initialise_vision
+
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    clip = transformers.CLIPModel(
+        transformers.CLIPConfig(
+            text_config=sizes | {"vocab_size": 32},
+            vision_config=sizes | {"image_size": 48, "patch_size": 16},
+            projection_dim=16,
+        )
+    )
+    clip.save_pretrained(tmp_path / "clip")
+    transformers.CLIPImageProcessor(image_mean=[0.1, 0.2, 0.3], image_std=[1.0, 1.0, 1.0]).save_pretrained(
+        tmp_path / "clip"
+    )
+    text = ({"model_type": "llama", "hidden_size": 32, "num_attention_heads": 2, "vocab_size": 32}, {})
+    text[1]["model.embed_tokens.weight"] = torch.randn(32, 32)
+    monkeypatch.setattr("planner.train.vision.language_model", lambda: text)
+
+    weights = tmp_path / "weights"
+    initialise_vision(weights, seed=1, tower=str(tmp_path / "clip"))
+    read = vision.read_vision(weights)
+    assert (read.side, read.tokens, read.mean, read.layer) == (48, 9, [0.1, 0.2, 0.3], -2)
+    assert (weights / "vision.safetensors").stat().st_size < 10_000  # the tower is not copied
+    state = vision_state(weights)
+    embedding = clip.vision_model.embeddings.patch_embedding.weight
+    torch.testing.assert_close(state["vision_tower.embeddings.patch_embedding.weight"], embedding)
+    assert state["multi_modal_projector.linear_1.weight"].shape == (32, 16)
+    assert not [name for name in state if "text_model" in name]
+    first = fingerprint("float32", weights)
+    torch.nn.init.zeros_(embedding)
+    clip.save_pretrained(tmp_path / "clip")
+    assert fingerprint("float32", weights) != first

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from planner.chat import prompt_text
 from planner.conversation import AssistantTurn, Conversation, Observation, ObservationTurn, UserTurn
@@ -15,12 +17,15 @@ from planner.data.embedded import CALL
 from planner.dialects.json_dialect import JsonDialect
 from planner.format import PlannerOutput
 from planner.language_model import IMAGE_TOKEN_ID, STOP_TOKEN_ID
-from planner.train.config import TrainConfig
+from planner.train.config import ConfigError, TrainConfig
 from planner.train.encode import Encoded, Encoder
+from planner.train.forms import form_named
+from planner.train.plan import plan
 from services.core.registry import discover
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
+CONFIGS = Path("planner/train/configs")
 TOOL = discover().spec("easyocr")
 TEXT = 'SALE!\n50% off "everything"'
 FOUND = Observation(skill="easyocr", content={"text": TEXT})
@@ -59,10 +64,11 @@ def test_the_loss_counts_on_what_the_planner_writes_and_its_stop_token_only() ->
     assert written == f"{call}<|im_end|>{answer}<|im_end|>{call}<|im_end|>"
 
 
-def test_the_token_that_decides_between_call_and_answer_weighs_more() -> None:
+def test_tokens_that_decide_between_call_and_answer_and_between_tools_weigh_more() -> None:
     sample = encoded()
     heavy = [tokenizer().decode([i]) for i, w in zip(sample.ids, sample.weights, strict=True) if w == 6.0]
-    assert heavy == ["Read", "The", "Read"]
+    chosen = ["Read", '{"', "easy", "ocr", '","']
+    assert heavy == [*chosen, "The", "]", *chosen]
 
 
 def test_training_tokens_are_the_serving_prompts_tokens_and_then_the_target() -> None:
@@ -110,23 +116,110 @@ def test_the_chat_template_adds_nothing_of_its_own() -> None:
     assert prompt_text(tokenizer(), messages) == expected
 
 
-def test_the_committed_recipe_is_valid() -> None:
-    config = TrainConfig.load(Path("planner/train/configs/embedded.yaml"))
-    assert config.skills == ("easyocr",)
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_committed_configurations_are_valid(path: Path) -> None:
+    assert TrainConfig.load(path).data
 
 
-def test_batches_have_the_configured_shapes_and_come_again_the_same(tmp_path: Path) -> None:
-    from planner.train.batches import batch_size, batches
+def test_a_cut_sample_ends_where_its_first_plan_has_chosen() -> None:
+    encoder = Encoder(tokenizer(), JsonDialect(), [TOOL], picture_tokens=16)
+    called = encoder.encode(CONVERSATION, cut=True)
+    answered = encoder.encode((UserTurn(text="Hello"), AssistantTurn(output=PlannerOutput(value="Hi."))), cut=True)
 
-    config = TrainConfig(
-        weights=tmp_path, run=tmp_path, skills=("easyocr",), samples=60, pool=30, lengths=(128, 256), batch_tokens=512
+    def written(sample: Encoded) -> str:
+        return str(tokenizer().decode([i for i, w in zip(sample.ids, sample.weights, strict=True) if w]))
+
+    assert written(called) == '{"thoughts":"Read the text.","actions":[{"API_name":"easyocr"'
+    assert called.pictures == ["noise:1"]
+    assert written(answered) == '{"thoughts":"","actions":[]'
+
+
+def test_all_tools_gives_results_before_the_question_in_servings_words_and_leaves_answers() -> None:
+    from gateway.orchestrator.question import with_findings
+    from planner.train.samples import all_tools
+
+    seen = Observation(skill="ram", content={"tags": ["sign"]})
+    own = all_tools(CONVERSATION, {})
+    assert own == (
+        UserTurn(text=with_findings("What does it say?", [FOUND], 10_000), images=("noise:1",)),
+        AssistantTurn(output=ANSWER),
     )
-    encoder = Encoder(tokenizer(), JsonDialect(), [TOOL], picture_tokens=16, choice_weight=6.0)
-    first, second = (list(batches(config, encoder, side=8)) for _ in range(2))
-    assert first
-    assert all(batch.ids.shape == (batch_size(config, batch.ids.shape[1]), batch.ids.shape[1]) for batch in first)
-    assert all(batch.weights[:, 1:].sum() > 0 for batch in first)
-    assert all((a.ids == b.ids).all() for a, b in zip(first, second, strict=True))
-    for batch in first:
-        pictures = 0 if batch.pixels is None else batch.pixels.shape[0]
-        assert int((batch.ids == IMAGE_TOKEN_ID).sum()) == 16 * pictures
+    known = all_tools(CONVERSATION, {"noise:1": [FOUND, seen]})
+    first = known[0]
+    assert isinstance(first, UserTurn)
+    assert first.text == with_findings("What does it say?", [FOUND, seen], 10_000)
+
+
+def test_llavas_own_answers_get_no_thoughts_and_no_actions() -> None:
+    from planner.train.samples import conversation
+
+    asked = {"from": "human", "value": "<image>\nWhat is it?"}
+    sample = {"image": "a.png", "conversations": [asked, {"from": "gpt", "value": "A cat."}]}
+    assert conversation(sample) == (
+        UserTurn(text="What is it?", images=("a.png",)),
+        AssistantTurn(output=PlannerOutput(value="A cat.")),
+    )
+
+
+def test_reasoning_comes_before_the_answer_in_plain_text() -> None:
+    answered = PlannerOutput(thoughts="Because it is round.", value="The answer is B.")
+    sample = Encoder(tokenizer(), form_named("text"), [], picture_tokens=16).encode(
+        (UserTurn(text="Which?"), AssistantTurn(output=answered))
+    )
+    text = tokenizer().decode(sample.ids)
+    assert text == (
+        "<|im_start|>user\nWhich?<|im_end|>\n<|im_start|>assistant\nBecause it is round.\nThe answer is B.<|im_end|>"
+    )
+
+
+@given(
+    lengths=st.lists(st.integers(1, 90), min_size=1, max_size=60),
+    epochs=st.integers(1, 2),
+    packing=st.booleans(),
+    seed=st.integers(0, 5),
+)
+def test_each_sample_that_fits_is_seen_once_an_epoch_in_rows_with_room_for_it(
+    lengths: list[int], epochs: int, packing: bool, seed: int
+) -> None:
+    bounds = [64] if packing else [32, 64]
+    config = TrainConfig.model_validate(
+        {
+            "run": "r",
+            "output": "o",
+            "model": "m",
+            "data": [{"path": "d"}],
+            "lengths": bounds,
+            "batch_tokens": 128,
+            "pool": 16,
+            "epochs": epochs,
+            "packing": packing,
+            "seed": seed,
+        }
+    )
+    batches = plan(lengths, config)
+    rows = [row for batch in batches for row in batch]
+    seen = sorted(number for row in rows for number in row.samples)
+    assert seen == sorted([number for number, length in enumerate(lengths) if length <= 64] * epochs)
+    assert all(sum(lengths[number] for number in row.samples) <= row.length for row in rows)
+    assert all(sum(row.length for row in batch) <= 128 for batch in batches)
+    assert all(len({row.length for row in batch}) == 1 for batch in batches)
+    assert packing or all(len(row.samples) == 1 for row in rows)
+    assert plan(lengths, config) == batches
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"language": "frozen"}, "nothing is trained"),
+        ({"packing": True, "lengths": [64, 128]}, "one in `lengths`"),
+        ({"data": [{"path": "a", "generate": "reading"}]}, "data.0: .*either `path` or `generate`"),
+        ({"batch_tokens": 8}, "longer than `batch_tokens`"),
+        ({"learning_rat": 1}, "learning_rat"),
+    ],
+)
+def test_a_mistake_in_a_configuration_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    good = {"run": "r", "output": "o", "model": "m", "data": [{"path": "d"}], "lengths": [64]}
+    path = tmp_path / "mine.yaml"
+    path.write_text(json.dumps(good | change))
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig.load(path)

@@ -1,0 +1,135 @@
+"""Training samples from files and generators, as the conversations that a setting asks for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from planner.conversation import AssistantTurn, Conversation, Observation, ObservationTurn, Turn, UserTurn
+from planner.data.embedded import generate
+from planner.data.released import Sample, to_conversation
+from planner.prompt import observation_line
+from planner.train.config import ConfigError, Source, TrainConfig
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A sample with the folder of its pictures."""
+
+    sample: Sample
+    images: Path | None
+
+    @property
+    def tools(self) -> list[str] | None:
+        """The tools that its prompt lists, where it says so."""
+        named = self.sample.get("tools")
+        return None if named is None else [str(name) for name in named]
+
+
+def load(sources: Sequence[Source], seed: int) -> list[Loaded]:
+    """All samples of an epoch.
+
+    Raises:
+        ConfigError: a file cannot be read, or holds something else.
+    """
+    return [Loaded(sample, source.images) for source in sources for sample in _samples(source, seed) * source.repeat]
+
+
+def conversation(sample: Sample) -> Conversation:
+    """A sample's conversation; answers of LLaVA's own data, which are text alone, get no thoughts and no actions.
+
+    Raises:
+        ValueError: it is not in the released form.
+    """
+    turns = [_completed(turn) for turn in sample["conversations"]]
+    return to_conversation(dict(sample) | {"conversations": turns})
+
+
+def adapted(turns: Conversation, config: TrainConfig, known: Mapping[str, Sequence[Observation]]) -> Conversation:
+    """The conversation as the configuration's setting and ablations have it.
+
+    Args:
+        known: what the understanding skills gave for a picture, by its name.
+    """
+    if config.setting == "all_tools":
+        turns = all_tools(turns, known)
+    return turns if config.thoughts else tuple(_without_thoughts(turn) for turn in turns)
+
+
+def all_tools(turns: Conversation, known: Mapping[str, Sequence[Observation]]) -> Conversation:
+    """LLaVA-Plus' second setting: results stand before the question, in serving's words, and no tool is called.
+
+    A question with a picture whose results are known gets those; any other gets what its own calls gave.
+    """
+    made: list[Turn] = []
+    for start, exchange in _exchanges(turns):
+        own = [seen for turn in exchange if isinstance(turn, ObservationTurn) for seen in turn.observations]
+        given = [seen for name in start.images for seen in known.get(name, ())] or own
+        lines = [observation_line(seen) for seen in given]
+        made.append(start.model_copy(update={"text": "\n".join([*lines, "", start.text])}) if lines else start)
+        answers = [turn for turn in exchange if isinstance(turn, AssistantTurn) and turn.output.is_answer]
+        made += answers[-1:]
+    return _ending_in_an_answer(made)
+
+
+def read_observations(path: Path | None) -> dict[str, list[Observation]]:
+    """Results of the understanding skills by picture: lines of {"image", "observations": [{"skill", "content"}]}.
+
+    Raises:
+        ConfigError: the file cannot be read, or a line is something else.
+    """
+    if path is None:
+        return {}
+    return {row["image"]: [Observation.model_validate(seen) for seen in row["observations"]] for row in _rows(path)}
+
+
+def _samples(source: Source, seed: int) -> list[Sample]:
+    if source.path is None:
+        return list(generate(source.samples or 0, seed))
+    rows = _rows(source.path)
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict) or not isinstance(row.get("conversations"), list):
+            raise ConfigError(f"{source.path}: sample {number} has no `conversations`: it is not in the released form.")
+    return rows[: source.samples]
+
+
+def _rows(path: Path) -> list[Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        if text.lstrip()[:1] == "[":
+            rows: list[Any] = json.loads(text)
+            return rows
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValueError:
+        raise ConfigError(f"{path} holds neither a JSON list nor JSON lines.") from None
+
+
+def _completed(turn: dict[str, Any]) -> dict[str, Any]:
+    return {"thoughts": "", "actions": []} | turn if turn.get("from") == "gpt" else turn
+
+
+def _without_thoughts(turn: Turn) -> Turn:
+    if not isinstance(turn, AssistantTurn):
+        return turn
+    return AssistantTurn(output=turn.output.model_copy(update={"thoughts": ""}))
+
+
+def _exchanges(turns: Conversation) -> Iterator[tuple[UserTurn, list[Turn]]]:
+    """Each question with everything that followed it."""
+    starts = [index for index, turn in enumerate(turns) if isinstance(turn, UserTurn)]
+    for start, end in zip(starts, [*starts[1:], len(turns)], strict=True):
+        first = turns[start]
+        assert isinstance(first, UserTurn)
+        yield first, list(turns[start + 1 : end])
+
+
+def _ending_in_an_answer(turns: list[Turn]) -> Conversation:
+    """Without questions at the end that nothing answers (the samples that stop after a call)."""
+    while turns and isinstance(turns[-1], UserTurn):
+        turns = turns[:-1]
+    return tuple(turns)
