@@ -123,7 +123,9 @@ class Talk:
 
 def at(picture: Image.Image, x: float, y: float) -> tuple[int, int, int]:
     """The colour at a place (0..1)."""
-    colour = picture.getpixel((min(int(x * picture.width), picture.width - 1), min(int(y * picture.height), picture.height - 1)))
+    colour = picture.getpixel(
+        (min(int(x * picture.width), picture.width - 1), min(int(y * picture.height), picture.height - 1))
+    )
     assert isinstance(colour, tuple)
     return colour[0], colour[1], colour[2]
 

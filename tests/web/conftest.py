@@ -26,6 +26,7 @@ def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="drives the browser: run `make test`")
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
+    playwright.expect.set_options(timeout=WAIT_MS)
     # Chromium's own sandbox does not work for root.
     flags = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with playwright.sync_playwright() as engine:

@@ -48,10 +48,10 @@ class Site:
         self._thread.start()
         assert self._started.wait(START_S), "the gateway has not started"
 
-    def stop(self) -> None:
-        """End at once, also what is being answered, as a crash or an update would."""
+    def stop(self, *, at_once: bool = False) -> None:
+        """End; at once also what is being answered, as a crash would."""
         self._server.should_exit = True
-        self._server.force_exit = True
+        self._server.force_exit = at_once
         self._thread.join(START_S)
         assert not self._thread.is_alive(), "the gateway has not stopped"
 

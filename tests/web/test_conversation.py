@@ -193,15 +193,13 @@ def test_what_is_written_outlives_a_reload(talk: Talk) -> None:
     assert talk.parts["points"]["points"] == [[pytest.approx(0.25, abs=0.01), pytest.approx(0.5, abs=0.01)]]
 
 
-def test_a_gateway_that_restarts_is_found_again_and_the_question_answered(
-    talk: Talk, site: Site, watch: Watch
-) -> None:
+def test_a_gateway_that_restarts_is_found_again_and_the_question_answered(talk: Talk, site: Site, watch: Watch) -> None:
     watch.allowed = ("Failed to load resource: net::ERR_",)
     talk.ask("Hello there")
     talk.page.fill("#question", "hang")
     talk.page.keyboard.press("Enter")
     expect(talk.page.locator(".turn").nth(1).locator(".answer")).to_contain_text("You asked: hang")
-    site.stop()
+    site.stop(at_once=True)
     try:
         expect(talk.page.locator("#offline")).to_be_visible()
         expect(talk.page.locator(".turn").nth(1)).to_contain_text("Waiting for the gateway")

@@ -75,7 +75,10 @@ export class Composer {
       event.preventDefault();
       this.#send();
     });
-    this.box.addEventListener("input", () => this.#refresh());
+    this.box.addEventListener("input", () => {
+      part("hint").textContent = "";
+      this.#refresh();
+    });
     this.box.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
@@ -176,6 +179,7 @@ export class Composer {
     }
     // The marked picture goes last: marks are about the message's last picture.
     const pictures = this.pictures.toSorted((one, other) => Boolean(one.marks) - Boolean(other.marks));
+    part("hint").textContent = "";
     const draft = { text, pictures, reference: this.reference, mode: part("mode").value };
     this.box.value = "";
     this.pictures = [];
@@ -193,7 +197,6 @@ export class Composer {
   }
 
   #refresh() {
-    part("hint").textContent = "";
     const stored = this.pictures.filter(({ id }) => id);
     const empty = !this.box.value && !stored.length && !this.reference?.id;
     keep(DRAFT, empty ? null : { text: this.box.value, pictures: stored, reference: this.reference?.id ? this.reference : null });
@@ -224,6 +227,7 @@ export class Composer {
 
   #remove(change) {
     change();
+    part("hint").textContent = "";
     this.#refresh();
     this.focus();
     announce("Removed.");

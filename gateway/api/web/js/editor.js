@@ -98,7 +98,6 @@ class Editor {
     part("editor-size-row").hidden = !this.#painting;
     const { help, keys } = TOOLS[tool];
     part("editor-help").replaceChildren(`${help} `, h("span", { class: "keys" }, `With keys: ${keys}`));
-    this.pad.dataset.tool = tool;
   }
 
   undo() {
