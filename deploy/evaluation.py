@@ -106,7 +106,7 @@ async def score_tool_use(
 
         player = GatewayPlayer(gateway, stand_in_picture())
     else:
-        player = PlannerPlayer(make_planner(choice, stand_in_picture), Tools(offered(choice.skills)), words)
+        player = PlannerPlayer(make_planner(choice), Tools(offered(choice.skills)), words)
     played = await play_all(
         cases,
         player,
@@ -208,3 +208,58 @@ async def score_benchmark(request: BenchmarkRequest, say: Callable[[str], None])
             tell=Progress(say),
         ).scored()
     return tables(collected(request.out))
+
+
+async def score_mistakes(
+    choice: PlannerChoice,
+    gateway: str,
+    each: int,
+    kinds: Sequence[str],
+    folder: Path,
+    stop: float | None,
+    fresh: bool,
+    say: Callable[[str], None],
+) -> Path:
+    """Ask the same questions once without and once with each kind of mistake, and write the report.
+
+    Raises:
+        EvaluationError, JournalError: the run cannot be made; the message says what to do.
+    """
+    from deploy.mistakes import LocalTurns, RemoteSkills
+    from planner.eval.gateway import GatewayClient
+    from planner.eval.mistakes import (
+        NO_MISTAKE,
+        PLAN_MISTAKES,
+        SKILL_MISTAKES,
+        FailingSkills,
+        MistakenPlanner,
+        to_json,
+        to_markdown,
+    )
+    from planner.eval.world import run
+    from planner.eval.world.questions import dialogues
+    from planner.eval.world.turns import Scenes
+
+    known = (NO_MISTAKE, *PLAN_MISTAKES, *SKILL_MISTAKES)
+    unknown = [kind for kind in kinds if kind not in known]
+    if unknown:
+        raise EvaluationError(f"--kinds {unknown[0]}: use {', '.join(known)}.")
+    scenes = Scenes()
+    made = await to_thread(dialogues, scenes, each)
+    about = choice.about() | {"gateway": gateway, "questions of each row": each}
+    by_kind = {}
+    async with GatewayClient(gateway) as client:
+        planner = make_planner(choice, client.picture)
+        offers = await client.skills()
+        able = [dialogue for dialogue in made if set(run.NEEDS[dialogue.row]) <= set(offers)]
+        for kind in kinds or known:
+            skills = RemoteSkills(client, offers)
+            spoilt = next((MistakenPlanner(planner, one) for one in PLAN_MISTAKES if one == kind), None)
+            failing = next((FailingSkills(skills, one) for one in SKILL_MISTAKES if one == kind), None)
+            turns = LocalTurns(client, spoilt or planner, failing or skills)
+            journal = Journal(folder / f"{kind}.jsonl", about | {"mistake": kind}, fresh=fresh)
+            say(f"{kind}:")
+            until = lambda: stop is not None and time.monotonic() > stop  # noqa: E731
+            await run.ask_all(able, scenes, turns, journal, tell=Progress(say), until=until)
+            by_kind[kind] = run.answered(able, journal)
+    return write_report(folder, "mistakes", {"about": about, "kinds": to_json(by_kind)}, to_markdown(by_kind, about))

@@ -151,3 +151,35 @@ def tables(
     from planner.eval.command import RESULTS
 
     typer.echo(printed(collected(out or RESULTS / "benchmarks")))
+
+
+@app.command()
+def mistakes(
+    gateway: Annotated[str, typer.Option(help="A running platform, whose skills are used.")] = "http://127.0.0.1:8000",
+    planner: Annotated[str, typer.Option(help="embedded, embedded-vllm, or an endpoint's URL.")] = "embedded",
+    model: Annotated[str, typer.Option(help="The endpoint's model, or a folder of weights.")] = "",
+    key_env: Annotated[str, typer.Option(help="Environment variable that holds the endpoint's key.")] = "",
+    profile: Annotated[
+        str, typer.Option(help="Whose planner settings tell an embedded planner of skills.")
+    ] = "embedded",
+    each: Annotated[int, typer.Option(min=1, help="Questions of each row.")] = 5,
+    kinds: Annotated[str, typer.Option(help="Kinds of mistakes, parted by commas; all when empty.")] = "",
+    minutes: Minutes = None,
+    out: Out = None,
+    fresh: Fresh = False,
+) -> None:
+    """What a wrong tool choice or a failing skill costs: how often turns still end right, and how."""
+    from deploy.evaluation import score_mistakes, told_skills
+    from planner.eval.command import RESULTS, EvaluationError, PlannerChoice
+    from planner.eval.journal import JournalError
+
+    names, learned = told_skills(planner, profile, None)
+    choice = PlannerChoice(planner, model, key_env, "", names, learned)
+    wanted = [kind.strip() for kind in kinds.split(",") if kind.strip()]
+    stop = time.monotonic() + minutes * 60 if minutes else None
+    folder = out or RESULTS / "mistakes"
+    try:
+        page = asyncio.run(score_mistakes(choice, gateway, each, wanted, folder, stop, fresh, typer.echo))
+    except (EvaluationError, JournalError) as error:
+        raise UsageError(str(error)) from None
+    _show(page)

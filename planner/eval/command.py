@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,12 @@ from planner.api import Planner
 from planner.client import Engine, PlannerClient
 from planner.dialects import dialect
 from services.core.errors import UnknownSkill
+from services.core.images import DATA_KEY
 from services.core.registry import discover
 from services.core.spec import SkillSpec
+
+Pictures = Callable[[str], Awaitable[bytes]]
+"""From a picture's handle to its bytes."""
 
 RESULTS = Path("runs") / "evaluation"
 """Where runs are kept unless a folder is named; git does not see it."""
@@ -75,11 +79,12 @@ def offered(skills: Sequence[str]) -> tuple[SkillSpec, ...]:
         raise EvaluationError(f"--skills: {error.message}") from None
 
 
-def make_planner(choice: PlannerChoice, picture: Callable[[], bytes]) -> Planner:
+def make_planner(choice: PlannerChoice, pictures: Pictures | None = None) -> Planner:
     """The planner that `choice` names.
 
     Args:
-        picture: a picture's bytes, which an endpoint is sent for every picture of a request.
+        pictures: from a handle to the picture's bytes; without it, every picture is `stand_in_picture`, or for the
+            embedded planner noise.
 
     Raises:
         EvaluationError: there is none.
@@ -90,7 +95,7 @@ def make_planner(choice: PlannerChoice, picture: Callable[[], bytes]) -> Planner
         from planner.openai_engine import OpenAIEngine
 
         key = key_in(choice.key_env)
-        engine: Engine = OpenAIEngine(choice.planner, choice.model, _OnePicture(picture), key)
+        engine: Engine = OpenAIEngine(choice.planner, choice.model, _Reader(pictures or _stand_in), key)
         return PlannerClient(engine, dialect(choice.dialect or "openai_tools", choice.learned), choice.model)
     if choice.planner not in ("embedded", "embedded-vllm"):
         raise EvaluationError(f"--planner {choice.planner}: use embedded, embedded-vllm, or an endpoint's URL.")
@@ -99,7 +104,9 @@ def make_planner(choice: PlannerChoice, picture: Callable[[], bytes]) -> Planner
 
     kind = TransformersPlanner if choice.planner == "embedded" else VllmPlanner
     writer: Writer = kind(Path(choice.model) if choice.model else WEIGHTS)
-    return PlannerClient(LocalEngine(writer), dialect(choice.dialect or "json", choice.learned), choice.planner)
+    return PlannerClient(
+        LocalEngine(writer, pictures), dialect(choice.dialect or "json", choice.learned), choice.planner
+    )
 
 
 def key_in(variable: str) -> str | None:
@@ -111,14 +118,15 @@ def key_in(variable: str) -> str | None:
     return os.environ[variable]
 
 
-class _OnePicture:
-    """Implements `services.core.images.BytesReader`: the same picture under every handle."""
+class _Reader:
+    """Implements `services.core.images.BytesReader` with any source of pictures."""
 
-    def __init__(self, picture: Callable[[], bytes]) -> None:
-        self._picture = picture
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
 
-    async def get(self, key: str) -> bytes | None:
-        return self._picture()
+    async def get(self, name: str) -> bytes | None:
+        before, after = DATA_KEY.split("{}")
+        return await self._pictures(name.removeprefix(before).removesuffix(after))
 
 
 class Progress:
@@ -156,6 +164,10 @@ def stand_in_picture() -> bytes:
     out = BytesIO()
     shown.save(out, "PNG")
     return out.getvalue()
+
+
+async def _stand_in(handle: str) -> bytes:
+    return stand_in_picture()
 
 
 def write_report(folder: Path, name: str, data: Mapping[str, Any], page: str) -> Path:

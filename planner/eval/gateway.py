@@ -14,6 +14,7 @@ import httpx
 from planner.eval.cases import Case, Given
 from planner.eval.command import EvaluationError
 from planner.eval.playing import Played
+from services.core.errors import BadArguments, SkillFailed, SkillUnavailable
 
 TURN_S = 600.0
 """Longest wait for one answer, seconds."""
@@ -27,6 +28,7 @@ class Reply:
         steps: `debug.steps`: thoughts, actions, results.
         produced: handles of the pictures that skills made.
         error: what the platform said instead of answering.
+        struck: a mistake was made on purpose in this turn.
     """
 
     answer: str = ""
@@ -34,6 +36,7 @@ class Reply:
     steps: Sequence[Mapping[str, Any]] = field(default_factory=list)
     produced: Sequence[str] = ()
     error: str = ""
+    struck: bool = False
 
     @property
     def actions(self) -> list[dict[str, Any]]:
@@ -88,6 +91,25 @@ class GatewayClient:
         """Names of the skills that the platform offers."""
         listed: dict[str, Any] = self._good(await self._sent("GET", "/v1/tools"))
         return [str(tool["name"]) for tool in listed["data"]]
+
+    async def call_tool(self, name: str, images: Mapping[str, str], arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """A skill's whole answer: `result`, `checkpoint`, `timing`.
+
+        Args:
+            images: handles by what they are for: `image`, `mask`, ...
+
+        Raises:
+            BadArguments, SkillUnavailable, SkillFailed: the platform's error, as a caller of the skill would get it.
+        """
+        body = {"arguments": dict(arguments)} | dict(images)
+        response = await self._sent("POST", f"/v1/tools/{name}", json=body)
+        if response.status_code == httpx.codes.OK:
+            return dict(response.json())
+        if response.status_code in (400, 404, 413, 422):
+            raise BadArguments(_message(response))
+        if response.status_code in (429, 503, 504):
+            raise SkillUnavailable(_message(response))
+        raise SkillFailed(_message(response))
 
     async def tool(self, name: str, image: str | None, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """A skill's result. Raises `EvaluationError` when it has none."""

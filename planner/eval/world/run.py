@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from PIL import Image
 
 from planner.eval.command import EvaluationError
 from planner.eval.figures import Share, table
-from planner.eval.gateway import GatewayClient, Reply, boxes_part, picture_part, points_part, reference_part
+from planner.eval.gateway import Reply, boxes_part, picture_part, points_part, reference_part
 from planner.eval.journal import Journal
 from planner.eval.world.turns import Dialogue, Scenes, Turn
 from services.embedded.world.concepts import BACKGROUNDS
@@ -44,10 +44,30 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
 """The skills without which a row cannot be right, for the report."""
 
 
+class Platform(Protocol):
+    """What questions are asked of; `planner.eval.gateway.GatewayClient` in most runs."""
+
+    async def upload(self, data: bytes, name: str = "picture.png") -> str: ...
+
+    async def picture(self, handle: str) -> bytes: ...
+
+    async def tool(self, name: str, image: str | None, arguments: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    async def chat(
+        self,
+        text: str,
+        parts: Sequence[Mapping[str, Any]] = (),
+        *,
+        session: str | None = None,
+        earlier: Sequence[Mapping[str, Any]] = (),
+        mode: str | None = None,
+    ) -> Reply: ...
+
+
 class SkillEyes:
     """Implements `planner.eval.world.turns.Eyes` with the platform's detector and tagger."""
 
-    def __init__(self, client: GatewayClient) -> None:
+    def __init__(self, client: Platform) -> None:
         self._client = client
 
     async def finds(self, handle: str, phrase: str) -> list[list[float]]:
@@ -66,7 +86,7 @@ class SkillEyes:
 async def ask_all(
     made: Sequence[Dialogue],
     scenes: Scenes,
-    client: GatewayClient,
+    client: Platform,
     journal: Journal,
     *,
     at_once: int = 1,
@@ -103,7 +123,7 @@ async def ask_all(
 
 
 async def _asked(
-    dialogue: Dialogue, scenes: Scenes, client: GatewayClient, eyes: SkillEyes, mode: str | None
+    dialogue: Dialogue, scenes: Scenes, client: Platform, eyes: SkillEyes, mode: str | None
 ) -> list[dict[str, Any]]:
     session: str | None = None
     turns: list[dict[str, Any]] = []
@@ -116,6 +136,8 @@ async def _asked(
                 "question": turn.text,
                 "answer": reply.answer,
                 "called": [action["API_name"] for action in reply.actions],
+                "plans": sum(step.get("kind", "plan") == "plan" for step in reply.steps),
+                "struck": reply.struck,
                 "wrong": await _wrong(turn, reply, eyes),
             }
         )
@@ -133,7 +155,7 @@ async def _wrong(turn: Turn, reply: Reply, eyes: SkillEyes) -> str:
         return f"cannot be checked: {error}"
 
 
-async def _parts(turn: Turn, scene: int | None, scenes: Scenes, client: GatewayClient) -> list[dict[str, Any]]:
+async def _parts(turn: Turn, scene: int | None, scenes: Scenes, client: Platform) -> list[dict[str, Any]]:
     parts: list[dict[str, Any]] = []
     if scene is not None:
         parts.append(picture_part(await client.upload(png(scenes[scene].image))))
