@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from gateway.errors import GatewayError, HttpError, to_http
 from gateway.responses import error_response
@@ -52,9 +53,17 @@ async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code, message = _HTTP_ERRORS.get(error.status_code, ("bad_request", str(error.detail)))
     label = "server_error" if error.status_code >= 500 else "invalid_request_error"
-    headers = dict(error.headers) if error.headers else None
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
     found = HttpError(error.status_code, code, label, message, headers=headers)
     return error_response(found, request.state.request_id)
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods that the path takes: Starlette's own error knows those of the first of its routes only."""
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in matching for method in getattr(route, "methods", None) or ()})
 
 
 def validation_error(errors: Sequence[Any]) -> HttpError:
