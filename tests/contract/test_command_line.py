@@ -311,6 +311,19 @@ def test_pictures_go_and_come_back() -> None:
     assert run("images", "info", info["id"]).lines[-1] == "uploaded"
 
 
+def test_a_call_is_left_to_a_job_and_waited_for() -> None:
+    (job,) = run("call", "cut", "red.png", "--boxes", "0,0,1,1", "--job").lines
+    waited = run("jobs", "wait", job, "-o", "masks")
+    assert waited.status == 0, waited.err
+    assert waited.lines[0] == "1  25.0% of the picture"
+    assert waited.lines[-1] == "saved: masks/mask-2.png"
+    assert run("jobs", "result", job, "--json").data["tool"] == "cut"
+    assert re.fullmatch(rf"{job}  cut  succeeded.*  \d+\.\d s\n", run("jobs", "show", job).out)
+    assert run("jobs").lines[0].startswith(job)
+    assert run("jobs", "cancel", job).out == f"{job}  succeeded\n", "what is over stays as it is"
+    assert run("jobs", "show", "job_" + "0" * 32).status == 4
+
+
 def completed(line: Sequence[str]) -> list[str]:
     """What bash would offer after these words, by the script that --install-completion writes."""
     environment = os.environ | {

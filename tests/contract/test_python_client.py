@@ -14,7 +14,7 @@ from gateway_fakes import picture
 from PIL import Image
 
 import llava_plus
-from llava_plus import NO_RETRIES, AsyncClient, Client, Delta, Finished, Named, Step
+from llava_plus import NO_RETRIES, AsyncClient, Client, Delta, Finished, Named, Progress, Step
 from planner.api import PlannerUnavailable
 from services.core.errors import SkillFailed, SkillOverloaded
 from services.core.spec import Symbol
@@ -135,7 +135,8 @@ def test_a_conversation_keeps_its_session_and_its_pictures(client: Any) -> None:
 
 def test_a_stream_gives_pieces_then_steps_then_the_whole(client: Any) -> None:
     talk = client.conversation()
-    *pieces, read, said, last = events_of(talk.stream("Please read the sign.", RED, debug=True))
+    events = events_of(talk.stream("Please read the sign.", RED, debug=True))
+    *pieces, read, said, last = [event for event in events if not isinstance(event, Progress)]
     assert [piece.text for piece in pieces if isinstance(piece, Delta)] == ["It says ", "STOP", "."]
     assert isinstance(read, Step)
     assert (read.thoughts, read.results[0].skill) == ("I need the text.", "reader")
@@ -294,3 +295,53 @@ def test_readiness_is_an_answer_also_when_it_is_no(client: Any, gateway: Running
     finally:
         gateway.planner.available = True
     assert (answer.ready, answer.planner, answer.state) == (False, False, True)
+
+
+def test_a_call_runs_as_a_job(client: Any) -> None:
+    job = client.submit("reader", RED, languages=["de"])
+    seen: list[llava_plus.Job] = []
+    found = client.wait(job.id, seen.append)
+    assert isinstance(found, llava_plus.ToolResult)
+    assert found.labels == ["STOP"]
+    assert (seen[-1].id, seen[-1].status, seen[-1].tool) == (job.id, "succeeded", "reader")
+    assert client.job(job.id).over
+    assert client.job_result(job.id).labels == ["STOP"]
+    assert job.id in [one.id for one in client.jobs().data]
+
+
+def test_a_question_runs_as_a_job(client: Any) -> None:
+    answer = client.wait(client.submit_question("Please read the sign.", RED).id)
+    assert isinstance(answer, llava_plus.Answer)
+    assert answer.text == "It says STOP."
+    assert client.conversation(answer.session_id).ask("Still?").text.startswith("I see 1 picture(s).")
+
+
+def test_a_jobs_failure_is_raised_when_its_result_is_asked_for(client: Any, gateway: RunningGateway) -> None:
+    with pytest.raises(llava_plus.BadRequest):
+        client.submit("reader", RED, languages=["a", "b", "c"])
+    gateway.skills.fails = SkillFailed("inner text")
+    try:
+        with pytest.raises(llava_plus.ServerFailed):
+            client.wait(client.submit("reader", RED).id)
+    finally:
+        gateway.skills.fails = None
+
+
+def test_a_job_is_cancelled(client: Any, gateway: RunningGateway) -> None:
+    gateway.planner.cancelled.clear()
+    job = client.submit_question("hang")
+    assert client.cancel_job(job.id).id == job.id
+    with pytest.raises(llava_plus.Conflict, match="cancelled"):
+        client.wait(job.id)
+    with pytest.raises(llava_plus.NotFound):
+        client.job("job_" + "0" * 32)
+
+
+def test_what_happens_is_told_while_an_answer_is_awaited(client: Any) -> None:
+    events = events_of(client.stream("Please read the sign.", RED, debug=True))
+    told = [(event.kind, list(event.skills)) for event in events if isinstance(event, Progress)]
+    assert told == [("planned", ["reader"]), ("started", ["reader"]), ("finished", ["reader"])]
+
+
+def test_what_was_found_is_drawn_where_it_is_asked_for(client: Any) -> None:
+    assert client.call("reader", RED, overlay=True).render is None, "text alone cannot be drawn"
