@@ -1,7 +1,8 @@
 """Stage 1's picture and text pairs, filtered so that rare things stay and frequent ones do not drown them.
 
-LLaVA's rule (arXiv 2304.08485, section 4.2 and appendix): phrases that occur fewer than 3 times are left out; then, from
-the rarest phrase on, all captions that have it are taken, and of a phrase with more than 100 captions 100 at random.
+LLaVA's rule (arXiv 2304.08485, section 4.2 and appendix): phrases that occur fewer than 3 times are left out; then,
+from the rarest phrase on, all captions that have it are taken; of a phrase with more than 100 captions, 100 at
+random.
 """
 
 from __future__ import annotations

@@ -1,0 +1,83 @@
+"""A labelled picture that needs no sprites, and what data is built from in tests."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from planner.data.desk import Desk, Supplies, Voice
+from planner.data.exact import ExactResults, Noise
+from planner.data.labels import Box, LabelledObject, LabelledPicture, Mask, Noun, Vocabulary
+from planner.data.phrasebook import Phrasebook, general_nouns
+from services.core.registry import Registry, discover
+
+DOG, CAT = Noun("dog", "dogs"), Noun("cat", "cats")
+CAR, APPLE = Noun("car", "cars"), Noun("apple", "apples")
+SIGN, BREAD = Noun("sign", "signs"), Noun("bread", "loaves of bread", "loaf of bread")
+VOCABULARY = Vocabulary((DOG, CAT, CAR, APPLE, SIGN, BREAD), frozenset({"car"}))
+FACTS = {"dog": ("Dogs bark.",), "cat": ("Cats purr.",)}
+SILENT = Noise(0.0, 0.0, 0.0, 0.0)
+SIDE = 64
+
+
+@lru_cache
+def registry() -> Registry:
+    """All installed skills, looked for once."""
+    return discover()
+
+
+def thing(noun: Noun, box: Box, **more: Any) -> LabelledObject:
+    """Something that fills its box."""
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    mask = partial(_filled, box)
+    return LabelledObject(noun, box, area, mask=mask, levels=partial(_levels, box), **more)
+
+
+def picture(name: str = "one.jpg", **more: Any) -> LabelledPicture:
+    """Two dogs on the left, a red car at the bottom right and a sign, on a beach."""
+    objects = (
+        thing(DOG, (0.05, 0.4, 0.25, 0.6), category="animal", facts=("Dogs bark.", "Dogs smell well.")),
+        thing(DOG, (0.05, 0.7, 0.2, 0.9), category="animal", facts=("Dogs bark.", "Dogs smell well.")),
+        thing(CAR, (0.6, 0.65, 0.95, 0.95), colour="red", category="vehicle"),
+        thing(SIGN, (0.4, 0.1, 0.6, 0.3), text="OPEN"),
+    )
+    given: dict[str, Any] = {
+        "objects": objects,
+        "scene": "beach",
+        "captions": ("two dogs and a red car on a beach",),
+        "lines": (("OPEN", (0.4, 0.1, 0.6, 0.2)),),
+        "pixels": lambda: Image.new("RGB", (SIDE, SIDE)),
+    }
+    return LabelledPicture(name, (SIDE, SIDE), **(given | more))
+
+
+def desk(
+    seed: int = 0,
+    shown: LabelledPicture | None = None,
+    *,
+    choice_only: bool = False,
+    voice: Voice | None = None,
+    noise: Noise = SILENT,
+    others: Callable[[], LabelledPicture] | None = None,
+) -> Desk:
+    """A desk with the picture and exact results."""
+    supplies = Supplies(VOCABULARY, general_nouns(), ExactResults(noise, FACTS), registry(), voice or Voice())
+    return Desk(
+        random.Random(seed), shown or picture(), Phrasebook(seed), supplies, choice_only=choice_only, others=others
+    )
+
+
+def _filled(box: Box) -> Mask:
+    mask = np.zeros((SIDE, SIDE), dtype=bool)
+    x0, y0, x1, y1 = (round(side * SIDE) for side in box)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def _levels(box: Box) -> list[Mask]:
+    return [_filled((box[0], box[1], (box[0] + box[2]) / 2, box[3])), _filled(box)]

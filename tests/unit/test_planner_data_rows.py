@@ -1,0 +1,365 @@
+"""Rows of Table 2: every conversation is valid, calls what it says, and answers from what the calls gave."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from gateway.orchestrator.events import TurnRequest
+from gateway.orchestrator.gallery import Gallery
+from gateway.orchestrator.question import question_text
+from gateway.state.models import Marks
+from planner.conversation import AssistantTurn, Conversation, ObservationTurn, UserTurn
+from planner.data.answers import place
+from planner.data.desk import ChoiceMade, Desk, Voice
+from planner.data.exact import ExactResults, Noise
+from planner.data.labels import LabelledPicture
+from planner.data.marks import with_marks
+from planner.data.phrasebook import Phrasebook, Slots, general_nouns, numbers, read_wordings
+from planner.data.released import to_conversation, to_sample
+from planner.data.results import Asked, NoResult
+from planner.data.rows import ROWS
+from planner.data.rows.detection import count, detect, where
+from planner.data.rows.mixed import joined
+from planner.data.rows.questions import question
+from planner.data.validation import Refused, Validator, normalised_request
+from planner.data.visual_questions import PROMPTS
+from planner.data.wordings import FOLDER
+from planner.dialects import dialect
+from planner.format import Action, PlannerOutput
+from services.core.spec import Symbol
+from tests.planner_data_scenes import SILENT, VOCABULARY, desk, picture, registry
+
+TRIES = 10
+REQUESTED = [
+    "detect",
+    "where",
+    "count",
+    "segment",
+    "sam_marked",
+    "semantic",
+    "levels",
+    "example",
+    "caption",
+    "grounded_caption",
+    "tags",
+    "grounded_tags",
+    "lookup",
+    "generate",
+    "edit",
+    "inpaint_marked",
+    "repaint",
+    "chat",
+    "impossible",
+]
+"""Wordings with enough variety to learn a choice from."""
+
+
+def built(row: str, seed: int, *, choice_only: bool = False, voice: Voice | None = None) -> Desk | None:
+    """A finished desk of the row, None where the picture had nothing for what was drawn."""
+    one = desk(seed, choice_only=choice_only, voice=voice)
+    try:
+        with suppress(ChoiceMade):
+            ROWS[row].build(one)
+    except NoResult:
+        return None
+    return one
+
+
+def conversations(row: str, *, choice_only: bool = False) -> Iterator[Conversation]:
+    found = [one.conversation for seed in range(TRIES) if (one := built(row, seed, choice_only=choice_only))]
+    assert found, "the row never fits the picture"
+    yield from found
+
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("choice_only", [False, True])
+def test_every_row_makes_valid_conversations_that_survive_the_released_form(row: str, choice_only: bool) -> None:
+    validator = Validator(registry())
+    for conversation in conversations(row, choice_only=choice_only):
+        validator.check(conversation)
+        sample = json.loads(json.dumps(to_sample("1", conversation)))
+        assert to_conversation(sample) == conversation
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_rows_call_only_the_skills_that_they_declare(row: str) -> None:
+    if row in ("no_picture", "failure"):
+        return
+    for conversation in conversations(row):
+        called = {
+            action.API_name
+            for turn in conversation
+            if isinstance(turn, AssistantTurn)
+            for action in turn.output.actions
+        }
+        assert called <= set(ROWS[row].skills)
+
+
+@pytest.mark.parametrize("form", ["json", "llava_plus_v0"])
+def test_samples_survive_both_written_dialects(form: str) -> None:
+    written = dialect(form)
+    for row in ("detection", "wishes", "ocr", "conversation"):
+        for conversation in conversations(row):
+            for turn in conversation:
+                if isinstance(turn, AssistantTurn):
+                    assert written.parse(written.render(turn.output)) == turn.output
+
+
+def test_every_skill_of_the_platform_has_a_row() -> None:
+    covered = {skill for row in ROWS.values() for skill in row.skills}
+    assert {spec.name for spec in registry().specs()} <= covered
+
+
+def test_short_thoughts_of_different_skills_start_with_different_words() -> None:
+    firsts: dict[str, set[str]] = {}
+    for row in ROWS.values():
+        if row.name in ("wishes", "failure", "mixed", "follow_ups", "inpainting", "layout", "no_picture"):
+            continue
+        for conversation in conversations(row.name, choice_only=True):
+            output = next(turn.output for turn in conversation if isinstance(turn, AssistantTurn))
+            tool = output.actions[0].API_name if output.actions else ""
+            firsts.setdefault(output.thoughts.split()[0], set()).add(tool)
+    assert all(len(tools) == 1 for tools in firsts.values()), firsts
+
+
+def test_a_sample_of_choice_ends_with_the_plan() -> None:
+    for conversation in conversations("detection", choice_only=True):
+        assert isinstance(conversation[-1], AssistantTurn)
+        assert conversation[-1].output.actions
+        assert len(conversation) == 2
+
+
+def test_counting_answers_with_the_number_of_boxes_found() -> None:
+    for seed in range(TRIES):
+        one = desk(seed)
+        one.perform(count(one))
+        seen = next(turn for turn in one.turns if isinstance(turn, ObservationTurn)).observations[0]
+        answer = one.turns[-1]
+        assert isinstance(answer, AssistantTurn)
+        for name in set(seen.content["phrases"]):
+            assert f"{seen.content['phrases'].count(name)} {name}" in answer.output.value
+
+
+def test_answers_follow_a_wrong_result_and_not_the_labels() -> None:
+    blind = Noise(missed=1.0, mistaken=0.0, shift=0.0, wrong=0.0)
+    one = desk(1, noise=blind)
+    one.perform(where(one))
+    answer = one.turns[-1]
+    assert isinstance(answer, AssistantTurn)
+    assert answer.output.value.startswith("I do not see")
+
+
+def test_coordinates_are_told_where_they_were_asked_for() -> None:
+    answers, book = [], Phrasebook(0)
+    for seed in range(len(read_wordings("detect"))):
+        one = desk(seed)
+        one.book = book
+        with suppress(NoResult):
+            one.perform(detect(one))
+            asked, said = one.turns[0], one.turns[-1]
+            assert isinstance(asked, UserTurn)
+            assert isinstance(said, AssistantTurn)
+            answers.append(("coordinates" in asked.text.lower(), "[" in said.output.value, "no " in said.output.value))
+    assert any(asked for asked, _, _ in answers)
+    assert all(told or nothing for asked, told, nothing in answers if asked)
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ((0.0, 0.4, 0.2, 0.6), "on the left"),
+        ((0.8, 0.4, 1.0, 0.6), "on the right"),
+        ((0.4, 0.0, 0.6, 0.2), "at the top"),
+        ((0.7, 0.7, 0.9, 0.9), "at the bottom right"),
+        ((0.4, 0.4, 0.6, 0.6), "in the middle"),
+    ],
+)
+def test_places_are_told_in_words(box: tuple[float, float, float, float], words: str) -> None:
+    assert place(box) == words
+
+
+def test_results_are_shown_whole_where_the_recipe_does_not_ask_for_brief_ones() -> None:
+    one = built("detection", 3, voice=Voice(brief=False, thoughts="full"))
+    assert one is not None
+    seen = next(turn for turn in one.turns if isinstance(turn, ObservationTurn)).observations[0]
+    assert {"boxes", "logits", "phrases", "size"} <= seen.content.keys()
+    plan = one.turns[1]
+    assert isinstance(plan, AssistantTurn)
+    assert "grounding_dino" in plan.output.thoughts
+    assert plan.output.value
+
+
+def test_marks_are_told_in_the_gateways_words() -> None:
+    points, labels, boxes = [[0.123, 0.5], [0.9, 0.9]], [1, 0], [[0.1, 0.2, 0.333, 0.4]]
+    marks = Marks.model_validate({"points": points, "point_labels": labels, "boxes": boxes})
+    given = {Symbol.MASK: "img_" + "0" * 40, Symbol.REFERENCE_IMAGE: "img_" + "1" * 40}
+    request = TurnRequest(text="Cut it out.", marks=marks, symbols=given)
+    ours = with_marks("Cut it out.", {"points": points, "point_labels": labels, "boxes": boxes}, given)
+    assert ours == question_text(request, Gallery())
+
+
+def test_a_message_with_several_wishes_has_all_calls_in_one_plan() -> None:
+    for conversation in conversations("wishes"):
+        plans = [turn.output for turn in conversation if isinstance(turn, AssistantTurn) and turn.output.actions]
+        assert len(plans) == 1
+        assert len({action.API_name for action in plans[0].actions}) == len(plans[0].actions) >= 2
+
+
+def test_seams_join_wishes_into_one_sentence() -> None:
+    assert joined("{1} and {2}", "Find the dog.", "Describe it.") == "Find the dog and describe it."
+    assert joined("{1} Also: {2}", "Find the dog.", "Describe it.") == "Find the dog. Also: Describe it."
+    assert joined("{1} and {2}", "Find the dog.", "I want tags.") == "Find the dog and I want tags."
+
+
+def test_cutting_out_what_was_found_refers_to_the_boxes() -> None:
+    references = [
+        action.API_params
+        for seed in range(60)
+        if (one := built("follow_ups", seed))
+        for turn in one.turns
+        if isinstance(turn, AssistantTurn)
+        for action in turn.output.actions
+        if action.API_name == "sam"
+    ]
+    assert {"boxes": "$grounding_dino.boxes"} in references
+
+
+@pytest.mark.parametrize("kind", PROMPTS)
+def test_each_kind_of_question_has_an_answer_from_labels(kind: str) -> None:
+    said = set()
+    for seed in range(300):
+        one = desk(seed)
+        with suppress(NoResult):
+            request = question(one)
+            one.perform(request)
+            said.add(str(request.actions[0].API_params["prompt"]).split()[0])
+    assert PROMPTS[kind].split()[0] in said
+
+
+def test_a_question_about_an_absent_thing_is_answered_with_no() -> None:
+    seen = ExactResults(SILENT).call(Asked("blip2", {"prompt": "is there a cat?"}, picture()))
+    assert seen["caption"] == "no"
+    assert ExactResults(SILENT).call(Asked("blip2", {"prompt": "is there a red car?"}, picture()))["caption"] == "yes"
+    assert ExactResults(SILENT).call(Asked("blip2", {"prompt": "is there a blue car?"}, picture()))["caption"] == "no"
+
+
+def test_exact_results_are_the_same_for_the_same_seed() -> None:
+    noisy = ExactResults(Noise())
+    asked = Asked("grounding_dino", {"caption": "dog . car"}, picture(), seed=5)
+    assert noisy.call(asked) == noisy.call(asked)
+
+
+def test_the_detector_finds_a_thing_by_its_colour() -> None:
+    found = ExactResults(SILENT).call(Asked("grounding_dino", {"caption": "red car . blue car"}, picture()))
+    assert found["phrases"] == ["red car"]
+
+
+def test_what_labels_do_not_tell_is_no_result() -> None:
+    for asked in (
+        Asked("blip2", {"prompt": "who is she?"}, picture()),
+        Asked("blip2", {}, LabelledPicture("bare.jpg", (8, 8))),
+        Asked("grounding_dino", {"caption": "dog"}),
+        Asked("sam", {"points": [[[0.99, 0.01]]]}, picture()),
+        Asked("no_such_skill", {}, picture()),
+    ):
+        with pytest.raises(NoResult):
+            ExactResults(SILENT).call(asked)
+
+
+def test_a_wording_is_not_repeated_before_all_are_used() -> None:
+    book = Phrasebook(3)
+    all_of_them = {wording.text for wording in read_wordings("caption")}
+    assert {book.deal("caption").text for _ in range(len(all_of_them))} == all_of_them
+
+
+def test_shards_deal_from_different_places_of_the_same_deck() -> None:
+    first, later = Phrasebook(3), Phrasebook(3, 0.5)
+    assert first.deal("caption") != later.deal("caption")
+
+
+def test_slots_keep_their_values_and_are_spared_by_slips_of_the_pen() -> None:
+    for seed in range(60):
+        one = desk(seed)
+        slots: Slots = one.slots()
+        said = slots.spoken("Replace the {noun} with {a_new}, and again the {noun}.")
+        assert said.count(slots.fill("{noun}")) >= 2
+        assert slots.fill("{a_new}") in said
+
+
+def test_every_slot_of_every_wording_can_be_filled() -> None:
+    for path in sorted(FOLDER.glob("*.tsv")):
+        if path.name in ("answer.tsv", "nouns.tsv", "read_part.tsv"):
+            continue
+        for wording in read_wordings(path.stem, kinds=path.stem == "question"):
+            slots = desk(1).slots()
+            filled = slots.fill(wording.text) + slots.fill(wording.argument)
+            assert "{" not in filled, (path.name, wording)
+
+
+@pytest.mark.parametrize("name", REQUESTED)
+def test_each_kind_of_request_has_150_different_wordings(name: str) -> None:
+    assert len({normalised_request(wording.text) for wording in read_wordings(name)}) >= 150
+
+
+def test_no_wording_stands_for_two_kinds_of_request() -> None:
+    owners: dict[str, str] = {}
+    shared = []
+    for path in sorted(FOLDER.glob("*.tsv")):
+        if path.stem.startswith(("follow_", "answer", "nouns", "read_part", "chat")) or path.stem == "lookup":
+            continue
+        for wording in read_wordings(path.stem, kinds=path.stem == "question"):
+            known = owners.setdefault(normalised_request(wording.text), path.stem)
+            if known != path.stem:
+                shared.append((wording.text, known, path.stem))
+    assert not shared
+
+
+def test_general_nouns_have_plurals() -> None:
+    nouns = general_nouns()
+    assert len(nouns) >= 200
+    assert all(noun.plural and noun.one.startswith(("a ", "an ")) for noun in nouns)
+    assert not {noun.name for noun in nouns} & {noun.name for noun in VOCABULARY.nouns}
+
+
+def test_numbers_are_read_from_coordinates() -> None:
+    assert numbers("[0.10, 0.25, 0.5, 0.75]") == [0.1, 0.25, 0.5, 0.75]
+    assert numbers("(0.32, 0.55)") == [0.32, 0.55]
+
+
+def _said(text: str, *actions: Action) -> Conversation:
+    asked = UserTurn(text=text, images=("one.jpg",))
+    return (asked, AssistantTurn(output=PlannerOutput(actions=actions, value="" if actions else "Yes.")))
+
+
+@pytest.mark.parametrize(
+    ("conversation", "reason"),
+    [
+        ((), "does not start with a person"),
+        (_said("Find it.", Action(API_name="nothing")), "an unknown skill"),
+        (_said("Find it.", Action(API_name="grounding_dino")), "grounding_dino: caption does not fit its schema"),
+        (_said("Cut.", Action(API_name="sam", API_params={"boxes": [[2, 0, 1, 1]]})), "sam: boxes does not fit"),
+        (_said("Paint.", Action(API_name="inpainting", API_params={"prompt": "a dog"})), "inpainting: no mask"),
+        (_said("Paint.", Action(API_name="controlnet", API_params={"prompt": "a dog"})), "controlnet: no image seg"),
+        (_said(" "), "an empty question"),
+        (_said("x" * 9000), "too long"),
+        (_said("Known, request!"), "a request of an evaluation set"),
+        (_said("Hi")[:1], "does not end with the planner"),
+    ],
+)
+def test_what_is_not_fit_is_refused_with_its_reason(conversation: Conversation, reason: str) -> None:
+    with pytest.raises(Refused, match=reason):
+        Validator(registry(), forbidden=["known request"]).check(conversation)
+
+
+def test_a_mask_that_an_earlier_call_makes_is_enough_for_inpainting() -> None:
+    plan = (Action(API_name="sam"), Action(API_name="inpainting", API_params={"prompt": "a dog"}))
+    Validator(registry()).check(_said("Replace this.", *plan))
+
+
+def test_skills_outside_a_recipe_are_refused() -> None:
+    with pytest.raises(Refused, match="ram: not among"):
+        Validator(registry(), ["sam"]).check(_said("Tags.", Action(API_name="ram")))
