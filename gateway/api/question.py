@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
@@ -111,7 +111,7 @@ def _content(question: Question) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 @contextmanager
-def _in_terms_of_the_question(names: dict[str, str]) -> Any:
+def _in_terms_of_the_question(names: dict[str, str]) -> Iterator[None]:
     """Errors name a field of the question, where they named a place in OpenAI's messages.
 
     Args:

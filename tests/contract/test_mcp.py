@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import mcp_types as types
 import pytest
-from gateway_fakes import FakePlanner, FakeSkills, data_url, picture
+from gateway_fakes import FakeImages, FakePlanner, FakeSkills, data_url, picture
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.shared.tool_name_validation import validate_tool_name
 
@@ -23,6 +23,7 @@ from deploy.gateway import offered_skills
 from deploy.profile import load_profile
 from gateway.api.mcp.server import mcp_server
 from gateway.api.mcp.skill_tool import SkillTool
+from gateway.errors import StateUnavailable
 from gateway.metrics import GatewayMetrics
 from gateway.parts import ANONYMOUS
 from llava_plus.connection import http_options
@@ -235,6 +236,18 @@ async def test_a_picture_that_a_skill_makes_comes_as_an_image_with_its_handle(re
     assert image.data == content.blob
     assert answered.structured_content["produced_images"] == [handle]
     assert image in answered.content
+
+
+async def test_a_store_that_does_not_answer_is_said_so_wherever_it_is_needed() -> None:
+    class Away(FakeImages):
+        async def get(self, image_id: str, *, owner: str) -> Any:
+            raise StateUnavailable
+
+    async with Client(mcp_server(fake_parts(images=Away()), GatewayMetrics(), "1")) as client:
+        with pytest.raises(MCPError, match="does not answer: try again") as away:
+            await client.read_resource(f"image://{HANDLE}")
+        assert away.value.code == types.INTERNAL_ERROR
+        assert away.value.data["code"] == "state_unavailable"
 
 
 @pytest.mark.parametrize(

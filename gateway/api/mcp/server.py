@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import mcp_types as types
@@ -17,7 +18,6 @@ from gateway.api.mcp.tool import Caller, McpTool
 from gateway.error_handlers import http_error
 from gateway.metrics import GatewayMetrics
 from gateway.parts import GatewayParts
-from services.core.errors import ImageNotFound
 
 Context = ServerRequestContext[Any, Any]
 INSTRUCTIONS = (
@@ -50,17 +50,16 @@ def mcp_server(parts: GatewayParts, metrics: GatewayMetrics, version: str) -> Se
         except Exception as error:  # noqa: BLE001 - the edge of the process: nothing unknown may reach a client
             return _tool_error(error, caller)
 
-    async def list_resources(_: Context, __: Any) -> types.ListResourcesResult:
-        return types.ListResourcesResult(resources=await pictures.listed(parts))
+    async def list_resources(context: Context, _: Any) -> types.ListResourcesResult:
+        with _told(context):
+            return types.ListResourcesResult(resources=await pictures.listed(parts))
 
     async def list_templates(_: Context, __: Any) -> types.ListResourceTemplatesResult:
         return types.ListResourceTemplatesResult(resource_templates=[pictures.TEMPLATE])
 
-    async def read_resource(_: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-        try:
+    async def read_resource(context: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
+        with _told(context):
             return types.ReadResourceResult(contents=[await pictures.contents(params.uri, parts)])
-        except ImageNotFound as error:
-            raise MCPError(types.INVALID_PARAMS, error.message, {"uri": params.uri}) from error
 
     return Server(
         "llava-plus",
@@ -95,6 +94,18 @@ def _caller(context: Context) -> Caller:
         return Caller(f"req_{uuid.uuid4().hex}", False, report)
     directives = {part.strip().lower() for part in request.headers.get("cache-control", "").split(",")}
     return Caller(request.state.request_id, "no-cache" in directives, report)
+
+
+@contextmanager
+def _told(context: Context) -> Iterator[None]:
+    """Errors outside tools, as the protocol has them, with the words that HTTP clients get."""
+    try:
+        yield
+    except Exception as error:
+        found = http_error(error)
+        body = found.body(_caller(context).request_id)["error"]
+        code = types.INTERNAL_ERROR if found.status >= 500 else types.INVALID_PARAMS
+        raise MCPError(code, body["message"], {"code": body["code"], "request_id": body["request_id"]}) from error
 
 
 def _tool_error(error: Exception, caller: Caller) -> types.CallToolResult:

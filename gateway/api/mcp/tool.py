@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import mcp_types as types
 from pydantic import BaseModel
@@ -41,9 +41,11 @@ class McpTool(Protocol):
         ...
 
 
-def object_schema(model: type[BaseModel], mode: str = "validation") -> dict[str, Any]:
-    """The model's JSON schema; what describes the Python class is left out."""
-    schema = model.model_json_schema(mode="serialization" if mode == "serialization" else "validation")
+def object_schema(
+    model: type[BaseModel], mode: Literal["validation", "serialization"] = "validation"
+) -> dict[str, Any]:
+    """The model's JSON schema, as input or (serialization) as output; what describes the Python class is left out."""
+    schema = model.model_json_schema(mode=mode)
     schema.pop("title", None)
     schema.pop("description", None)
     return schema
