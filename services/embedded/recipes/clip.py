@@ -37,12 +37,12 @@ PATCH_LIKENESS = 12.0
 
 
 class ClipRecipeConfig(RecipeConfig):
-    steps: int = 12_000
-    batch_size: int = 192
+    steps: int = 20_000
+    batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.1
     ema: float = 0.998
-    size: int = 192
+    size: int = 160
     patch: int = 16
     width: int = 192
     layers: int = 6
