@@ -27,6 +27,7 @@ from llava_plus.v1 import platform_pb2 as pb
 from llava_plus.v1.platform_pb2_grpc import PlatformStub
 from tests.contract.conversations import Said, Way
 from tests.contract.node_packages import installed, run
+from tests.web.way import page_way
 
 ROOT = Path(__file__).parents[2]
 Box = tuple[float, float, float, float]
@@ -327,4 +328,5 @@ WAYS = (
     grpc_reflection_way,
     mcp_way,
     mcp_stdio_way,
+    page_way,
 )

@@ -95,17 +95,10 @@ class Talk:
         self.page.locator("#editor").wait_for(state="hidden")
 
     def place(self, x: float, y: float, within: str = ".pad") -> tuple[float, float]:
-        """Pixels in the window of a place (0..1) in an element."""
-        box = self.page.locator(within).last.bounding_box()
-        return box["x"] + x * box["width"], box["y"] + y * box["height"]
+        return place(self.page, x, y, within)
 
     def drag(self, *places: tuple[float, float]) -> None:
-        first, *rest = [self.place(*one) for one in places]
-        self.page.mouse.move(*first)
-        self.page.mouse.down()
-        for one in rest:
-            self.page.mouse.move(*one, steps=4)
-        self.page.mouse.up()
+        drag(self.page, *places)
 
     def drag_slider(self, turn: Any) -> None:
         """Pull the divider of before and after from the middle to the left with the mouse."""
@@ -119,6 +112,22 @@ class Talk:
     def pixels(self, selector: str) -> Image.Image:
         """An element as it is on the screen."""
         return Image.open(io.BytesIO(self.page.locator(selector).last.screenshot(animations="disabled"))).convert("RGB")
+
+
+def place(page: Any, x: float, y: float, within: str = ".pad") -> tuple[float, float]:
+    """Pixels in the window of a place (0..1) in an element."""
+    box = page.locator(within).last.bounding_box()
+    return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+
+def drag(page: Any, *places: tuple[float, float]) -> None:
+    """Move the pressed mouse over places (0..1) of the picture that is marked."""
+    first, *rest = [place(page, *one) for one in places]
+    page.mouse.move(*first)
+    page.mouse.down()
+    for one in rest:
+        page.mouse.move(*one, steps=4)
+    page.mouse.up()
 
 
 def at(picture: Image.Image, x: float, y: float) -> tuple[int, int, int]:

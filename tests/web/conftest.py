@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,28 +12,17 @@ import redis as redis_client
 
 from tests.conftest import free_port
 from tests.web.actions import Talk
+from tests.web.chromium import WAIT_MS, chromium
 from tests.web.site import Site
 
-WAIT_MS = 15_000.0
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
-    """Debian's Chromium; nothing is downloaded."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="drives the browser: run `make test`")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    playwright.expect.set_options(timeout=WAIT_MS)
-    # Chromium's own sandbox does not work for root.
-    flags = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-    with playwright.sync_playwright() as engine:
-        chromium = engine.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield chromium
-        chromium.close()
+    with chromium() as browser:
+        yield browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_site(redis_url: str) -> Iterator[Site]:
     site = Site(redis_url, free_port())
     site.start()

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tarfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-import platformdirs
 import pytest
 from playwright.sync_api import expect
 
+from tests.contract.node_packages import installed
 from tests.web.actions import MEADOW, POSTER, Talk
 
-AXE = "axe-core@4.14.1"
+AXE = "4.14.1"
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 NARROW = {"viewport": {"width": 320, "height": 640}, "has_touch": True, "is_mobile": True}
 WIDER = """() => [...document.querySelectorAll("body *")]
@@ -83,22 +79,8 @@ def test_what_a_finger_meets_is_large_enough(talk: Talk) -> None:
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    """axe-core's script, fetched once by npm."""
-    folder = Path(platformdirs.user_cache_dir("llava-plus")) / "tests" / AXE.replace("@", "-")
-    script = folder / "package" / "axe.min.js"
-    if not script.exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            pytest.skip("axe-core comes by npm: install Node.js with npm")
-        folder.mkdir(parents=True, exist_ok=True)
-        command = [npm, "pack", AXE, "--pack-destination", str(folder), "--silent"]
-        try:
-            made = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            pytest.skip(f"npm cannot fetch {AXE}: {error}")
-        with tarfile.open(folder / made.stdout.split()[-1]) as archive:
-            archive.extract("package/axe.min.js", folder, filter="data")
-    return str(script)
+    """axe-core's script."""
+    return str(installed("axe-core", AXE) / "node_modules" / "axe-core" / "axe.min.js")
 
 
 LOOKS: Mapping[str, dict[str, Any]] = {
