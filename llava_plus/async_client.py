@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -14,6 +14,7 @@ from llava_plus import chat, endpoints, jobs
 from llava_plus.chat import AnswerParser, Delta, Event, Finished, Options, Thread, whole_answer
 from llava_plus.connection import DEFAULT_TIMEOUT_S, http_options
 from llava_plus.endpoints import Variant
+from llava_plus.errors import ApiError
 from llava_plus.flow import Flow, run_async
 from llava_plus.models import (
     Answer,
@@ -37,14 +38,7 @@ T = TypeVar("T")
 class AsyncClient:
     """A connection to a platform; close it, or use it in an `async with`.
 
-    Every method raises `LlavaPlusError`s: `ServerUnreachable`, `ApiError` and what is derived from them.
-
-    Args:
-        base_url: like http://127.0.0.1:8000; `LLAVA_PLUS_URL`, or that, when absent.
-        api_key: `LLAVA_PLUS_API_KEY` when absent; none is sent when that is not set.
-        timeout_s: longest wait for an answer, or for the next piece of one, seconds.
-        retries: when a request is sent again.
-        transport: in the place of the network.
+    Arguments, methods and errors are those of `Client`.
     """
 
     def __init__(
@@ -64,7 +58,7 @@ class AsyncClient:
         return str(self._http.base_url).rstrip("/")
 
     async def ask(self, text: str, *pictures: PictureLike | Named, **options: Unpack[Options]) -> Answer:
-        """Ask a question about pictures; `llava_plus.chat.Options` says what may go with it."""
+        """As `Client.ask`."""
         return whole_answer(await self._run(chat.ask(text, pictures, options, self._retries, stream=False)))
 
     def stream(
@@ -74,27 +68,19 @@ class AsyncClient:
         finished: Callable[[Answer], None] = lambda _: None,
         **options: Unpack[Options],
     ) -> AsyncAnswerStream:
-        """The same, with the answer as it is written: a context manager over its events.
-
-        Args:
-            finished: told of the whole answer.
-        """
+        """As `Client.stream`."""
         return AsyncAnswerStream(self._http, chat.ask(text, pictures, options, self._retries, stream=True), finished)
 
     def conversation(self, session: str | None = None, *, instructions: str = "") -> AsyncConversation:
-        """A new conversation, or the one of a session id.
-
-        Args:
-            instructions: what the planner is told in front of a new one.
-        """
+        """As `Client.conversation`."""
         return AsyncConversation(self, Thread(session, instructions))
 
     async def tools(self) -> list[Tool]:
-        """The skills that this deployment offers."""
+        """As `Client.tools`."""
         return await self._run(endpoints.tools(self._retries))
 
     async def tool(self, name: str) -> Tool:
-        """One skill by name or alias."""
+        """As `Client.tool`."""
         return await self._run(endpoints.tool(name, self._retries))
 
     async def call(
@@ -109,15 +95,7 @@ class AsyncClient:
         timeout_s: float | None = None,
         **arguments: Any,
     ) -> ToolResult:
-        """Call one skill, without the planner.
-
-        Args:
-            image: what it works on, where it takes a picture.
-            inputs: what else it takes, by symbol: `mask`, `image_seg`, `reference_image`, `reference_mask`.
-            overlay: draw what was found over the picture too: the result's `render`.
-            use_cache: take the result of an equal call if there is one.
-            arguments: as the skill's schema has them (`tool(name).arguments`).
-        """
+        """As `Client.call`."""
         flow = endpoints.call(
             tool,
             image,
@@ -130,47 +108,56 @@ class AsyncClient:
         )
         return await self._run(flow)
 
+    async def call_each(
+        self,
+        tool: str,
+        images: Sequence[PictureLike],
+        /,
+        *,
+        use_cache: bool = True,
+        timeout_s: float | None = None,
+        **arguments: Any,
+    ) -> list[ToolResult | ApiError]:
+        """As `Client.call_each`."""
+        flow = endpoints.call_each(tool, images, arguments, self._retries, use_cache=use_cache, timeout_s=timeout_s)
+        return await self._run(flow)
+
     async def upload(self, picture: PictureLike) -> ImageInfo:
-        """Store a picture, for several calls."""
+        """As `Client.upload`."""
         return await self._run(upload(picture, self._retries))
 
     async def image_info(self, handle: str) -> ImageDetails:
-        """Size, owner, time to live and lineage of a stored picture."""
+        """As `Client.image_info`."""
         return await self._run(endpoints.image_info(handle, self._retries))
 
     async def image_bytes(
         self, handle: str, variant: Variant = "original", *, session: str | None = None, call: str | None = None
     ) -> bytes:
-        """A picture's file.
-
-        Args:
-            variant: "original", "thumbnail" (JPEG), or "overlay" (PNG): with the boxes and masks that calls of the
-                `session` found in it, or one `call` by its id.
-        """
+        """As `Client.image_bytes`."""
         return await self._run(endpoints.image_bytes(handle, variant, session, call, self._retries))
 
     async def image(
         self, handle: str, variant: Variant = "original", *, session: str | None = None, call: str | None = None
     ) -> Image.Image:
-        """The same, decoded."""
+        """As `Client.image`."""
         return Image.open(io.BytesIO(await self.image_bytes(handle, variant, session=session, call=call)))
 
     async def sessions(self, limit: int = 20, after: str | None = None) -> SessionPage:
-        """Conversations, the last used first; `after` is the last id of the page before."""
+        """As `Client.sessions`."""
         return await self._run(endpoints.sessions(limit, after, self._retries))
 
     async def session(self, session_id: str, *, debug: bool = False) -> Session:
-        """What was asked and answered; with `debug` every step."""
+        """As `Client.session`."""
         return await self._run(endpoints.session(session_id, debug, self._retries))
 
     async def delete_session(self, session_id: str) -> None:
-        """Forget a conversation."""
+        """As `Client.delete_session`."""
         await self._run(endpoints.delete_session(session_id, self._retries))
 
     async def replay_session(
         self, session_id: str, *, debug: bool = False, use_cache: bool = True, timeout_s: float | None = None
     ) -> Replay:
-        """Ask the questions of a conversation again, in a new one."""
+        """As `Client.replay_session`."""
         return await self._run(endpoints.replay_session(session_id, debug, use_cache, timeout_s, self._retries))
 
     async def submit(
@@ -183,40 +170,36 @@ class AsyncClient:
         use_cache: bool = True,
         **arguments: Any,
     ) -> Job:
-        """Call one skill as a job: it runs by itself, and `wait` gives its result."""
+        """As `Client.submit`."""
         flow = jobs.submit_call(tool, image, inputs or {}, arguments, self._retries, use_cache=use_cache)
         return await self._run(flow)
 
     async def submit_question(self, text: str, *pictures: PictureLike | Named, **options: Unpack[Options]) -> Job:
-        """Ask the planner as a job."""
+        """As `Client.submit_question`."""
         return await self._run(jobs.submit_question(text, pictures, options, self._retries))
 
     async def jobs(self, limit: int = 20, after: str | None = None) -> JobPage:
-        """Jobs, the newest first; `after` is the last id of the page before."""
+        """As `Client.jobs`."""
         return await self._run(jobs.page(limit, after, self._retries))
 
     async def job(self, job_id: str) -> Job:
-        """How a job stands."""
+        """As `Client.job`."""
         return await self._run(jobs.job(job_id, self._retries))
 
     async def cancel_job(self, job_id: str) -> Job:
-        """End a job; one that runs ends a moment later."""
+        """As `Client.cancel_job`."""
         return await self._run(jobs.cancel(job_id, self._retries))
 
     async def job_result(self, job_id: str) -> ToolResult | Answer:
-        """What a job that is over gave; raises what it failed with, or `Conflict` while it is not over."""
+        """As `Client.job_result`."""
         return await self._run(jobs.result(job_id, self._retries))
 
     async def wait(self, job_id: str, progress: Callable[[Job], None] = lambda _: None) -> ToolResult | Answer:
-        """The result of a job, as soon as it is over.
-
-        Args:
-            progress: told how it stands, each time that it is looked at.
-        """
+        """As `Client.wait`."""
         return await self._run(jobs.waited_for(job_id, progress, self._retries))
 
     async def readiness(self) -> Readiness:
-        """Whether requests would be answered now."""
+        """As `Client.readiness`."""
         return await self._run(endpoints.readiness(self._retries))
 
     async def aclose(self) -> None:

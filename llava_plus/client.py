@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -14,6 +14,7 @@ from llava_plus import chat, endpoints, jobs
 from llava_plus.chat import AnswerParser, Delta, Event, Finished, Options, Thread, whole_answer
 from llava_plus.connection import DEFAULT_TIMEOUT_S, http_options
 from llava_plus.endpoints import Variant
+from llava_plus.errors import ApiError
 from llava_plus.flow import Flow, run
 from llava_plus.models import (
     Answer,
@@ -128,6 +129,24 @@ class Client:
             use_cache=use_cache,
             timeout_s=timeout_s,
         )
+        return self._run(flow)
+
+    def call_each(
+        self,
+        tool: str,
+        images: Sequence[PictureLike],
+        /,
+        *,
+        use_cache: bool = True,
+        timeout_s: float | None = None,
+        **arguments: Any,
+    ) -> list[ToolResult | ApiError]:
+        """Call one skill on several pictures with the same arguments, in one request.
+
+        Returns:
+            For each picture its result, or the error that it would have got alone, which is not raised.
+        """
+        flow = endpoints.call_each(tool, images, arguments, self._retries, use_cache=use_cache, timeout_s=timeout_s)
         return self._run(flow)
 
     def upload(self, picture: PictureLike) -> ImageInfo:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 
 from llava_plus.answers import model_of, read
-from llava_plus.errors import NotFound
+from llava_plus.errors import ApiError, NotFound, told_error
 from llava_plus.flow import Flow, Send
 from llava_plus.models import (
     ImageDetails,
@@ -68,6 +68,32 @@ def call(
     send = Send("POST", path, params=params, json=body, headers=headers, timeout_s=timeout_s)
     response = yield from answered(send, retries)
     return model_of(response, ToolResult)
+
+
+def call_each(
+    name: str,
+    images: Sequence[PictureLike],
+    arguments: Mapping[str, Any],
+    retries: Retries,
+    *,
+    use_cache: bool,
+    timeout_s: float | None,
+) -> Flow[list[ToolResult | ApiError]]:
+    inputs: list[dict[str, Any]] = []
+    for image in images:
+        body = yield from call_body(image, {}, arguments, retries)
+        inputs.append(body)
+    headers = {} if use_cache else {"Cache-Control": "no-cache"}
+    path = f"/v1/tools/{quote(name, safe='')}/batch"
+    send = Send("POST", path, json={"inputs": inputs}, headers=headers, timeout_s=timeout_s)
+    response = yield from answered(send, retries)
+    return read(response, lambda: [_item(one) for one in response.json()["data"]])
+
+
+def _item(told: Mapping[str, Any]) -> ToolResult | ApiError:
+    if told["error"] is not None:
+        return told_error(told["status"], told["error"])
+    return ToolResult.model_validate(told["response"])
 
 
 def image_info(handle: str, retries: Retries) -> Flow[ImageDetails]:

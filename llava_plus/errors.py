@@ -136,20 +136,25 @@ def api_error(response: httpx.Response) -> LlavaPlusError:
     """The error that a response with a status from 400 on tells of; its body has been read."""
     try:
         told = response.json()["error"]
-        message = str(told["message"])
+        told = dict(told, message=str(told["message"]))
     except (ValueError, KeyError, TypeError):
         return UnexpectedAnswer(
             f"{response.request.url} answered {response.status_code} without this API's error: is it another server's?"
         )
-    kind = _BY_STATUS.get(response.status_code, ServerFailed if response.status_code >= 500 else BadRequest)
-    return kind(
-        message,
-        status=response.status_code,
-        code=told.get("code"),
-        param=told.get("param"),
-        request_id=told.get("request_id") or response.headers.get("x-request-id"),
-        retry_after_s=retry_after_s(response),
-    )
+    error = told_error(response.status_code, told)
+    error.retry_after_s = retry_after_s(response)
+    return error
+
+
+def told_error(status: int, told: Mapping[str, Any]) -> ApiError:
+    """The error that goes with a status.
+
+    Args:
+        told: `message`, `code`, `param`, `request_id`.
+    """
+    kind = _BY_STATUS.get(status, ServerFailed if status >= 500 else BadRequest)
+    code, param, request_id = told.get("code"), told.get("param"), told.get("request_id")
+    return kind(str(told.get("message")), status=status, code=code, param=param, request_id=request_id)
 
 
 def stream_error(told: Mapping[str, Any]) -> ApiError:

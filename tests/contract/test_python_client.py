@@ -200,6 +200,14 @@ def test_a_tool_is_called_by_name(client: Any, gateway: RunningGateway) -> None:
     assert gateway.skills.calls[-1][1] == {"languages": ["de"]}
 
 
+def test_a_tool_is_called_on_several_pictures_at_once(client: Any) -> None:
+    gone = "img_" + "0" * 40
+    read, lost = client.call_each("reader", [RED, gone], languages=["de"])
+    assert read.labels == ["STOP"]
+    assert isinstance(lost, llava_plus.NotFound)
+    assert (lost.status, lost.code) == (404, "image_not_found")
+
+
 def test_what_a_tool_needs_besides_the_picture_goes_under_its_symbol(client: Any, gateway: RunningGateway) -> None:
     client.call("painter+mask", RED, inputs={"mask": np.ones((48, 64), bool)}, prompt="a lake")
     _, args, images, _ = gateway.skills.calls[-1]
