@@ -26,11 +26,16 @@ from planner.eval.command import (
     stand_in_picture,
     write_report,
 )
+from planner.eval.gateway import GatewayClient, GatewayPlayer
 from planner.eval.journal import Journal, fingerprint
 from planner.eval.matching import Tools
 from planner.eval.playing import PlannerPlayer, Player
 from planner.eval.tool_use import judged, play_all, to_json, to_markdown
+from planner.eval.world import run
+from planner.eval.world.questions import dialogues
+from planner.eval.world.turns import Dialogue, Scenes
 from services.core.spec import Symbol
+from services.embedded.world.sprites import WorldNotReady
 
 _ANY = "img_" + "0" * 40
 
@@ -102,8 +107,6 @@ async def score_tool_use(
     journal = Journal(folder / "played.jsonl", about, fresh=fresh)
     player: Player
     if gateway:
-        from planner.eval.gateway import GatewayPlayer
-
         player = GatewayPlayer(gateway, stand_in_picture())
     else:
         player = PlannerPlayer(make_planner(choice), Tools(offered(choice.skills)), words)
@@ -118,6 +121,15 @@ async def score_tool_use(
     verdicts = [judged(case, played[case.id], tools) for case in cases if case.id in played]
     about = about | {"requests played": f"{len(verdicts)} of {len(cases)} ({path.name})"}
     return write_report(folder, "tool_use", to_json(verdicts, about), to_markdown(verdicts, about))
+
+
+async def _questions(each: int) -> tuple[list[Dialogue], Scenes]:
+    """The questions of the embedded world with their scenes. Raises `EvaluationError` where it is not rendered yet."""
+    scenes = Scenes()
+    try:
+        return await to_thread(dialogues, scenes, each), scenes
+    except WorldNotReady as error:
+        raise EvaluationError(str(error)) from None
 
 
 async def score_world(
@@ -135,21 +147,11 @@ async def score_world(
     Raises:
         EvaluationError, JournalError: the run cannot be made; the message says what to do.
     """
-    from planner.eval.gateway import GatewayClient
-    from planner.eval.world import run
-    from planner.eval.world.questions import dialogues
-    from planner.eval.world.turns import Scenes
-    from services.embedded.world.sprites import WorldNotReady
-
     about = {"gateway": gateway, "questions of each row": each, "mode": mode or "the platform's"}
     journal = Journal(folder / "asked.jsonl", about, fresh=fresh)
-    scenes = Scenes()
-    try:
-        made = await to_thread(dialogues, scenes, each)
-    except WorldNotReady as error:
-        raise EvaluationError(str(error)) from None
     async with GatewayClient(gateway) as client:
         offers = await client.skills()
+        made, scenes = await _questions(each)
         await run.ask_all(
             made,
             scenes,
@@ -175,7 +177,6 @@ async def score_benchmark(request: BenchmarkRequest, say: Callable[[str], None])
     from planner.eval.benchmarks.endpoint import Endpoint
     from planner.eval.benchmarks.run import JUDGED, Run
     from planner.eval.benchmarks.tables import collected, tables
-    from planner.eval.gateway import GatewayClient
 
     folder = request.out / request.name / re.sub(r"\W+", "_", request.row)
     async with AsyncExitStack() as open_:
@@ -226,7 +227,6 @@ async def score_mistakes(
         EvaluationError, JournalError: the run cannot be made; the message says what to do.
     """
     from deploy.mistakes import LocalTurns, RemoteSkills
-    from planner.eval.gateway import GatewayClient
     from planner.eval.mistakes import (
         NO_MISTAKE,
         PLAN_MISTAKES,
@@ -236,21 +236,17 @@ async def score_mistakes(
         to_json,
         to_markdown,
     )
-    from planner.eval.world import run
-    from planner.eval.world.questions import dialogues
-    from planner.eval.world.turns import Scenes
 
     known = (NO_MISTAKE, *PLAN_MISTAKES, *SKILL_MISTAKES)
     unknown = [kind for kind in kinds if kind not in known]
     if unknown:
         raise EvaluationError(f"--kinds {unknown[0]}: use {', '.join(known)}.")
-    scenes = Scenes()
-    made = await to_thread(dialogues, scenes, each)
     about = choice.about() | {"gateway": gateway, "questions of each row": each}
     by_kind = {}
     async with GatewayClient(gateway) as client:
-        planner = make_planner(choice, client.picture)
         offers = await client.skills()
+        made, scenes = await _questions(each)
+        planner = make_planner(choice, client.picture)
         able = [dialogue for dialogue in made if set(run.NEEDS[dialogue.row]) <= set(offers)]
         for kind in kinds or known:
             skills = RemoteSkills(client, offers)
@@ -263,3 +259,42 @@ async def score_mistakes(
             await run.ask_all(able, scenes, turns, journal, tell=Progress(say), until=until)
             by_kind[kind] = run.answered(able, journal)
     return write_report(folder, "mistakes", {"about": about, "kinds": to_json(by_kind)}, to_markdown(by_kind, about))
+
+
+async def score_ablations(
+    config: Path,
+    profile: str,
+    sample: int | None,
+    folder: Path,
+    stop: float | None,
+    fresh: bool,
+    say: Callable[[str], None],
+) -> Path:
+    """Play the hand-written requests with every variant that has weights, and write one table.
+
+    Raises:
+        EvaluationError, JournalError: the run cannot be made; the message says what to do.
+    """
+    from planner.eval import ablations
+    from planner.eval.cases import TOOL_USE, load_cases, sampled
+    from planner.eval.figures import Share
+    from planner.eval.tool_use import figures
+
+    settings = load_profile(profile).planner
+    learned, skills = (settings.learned, settings.skills or ()) if settings else ((), ())
+    tools = Tools(offered(()))
+    cases = sampled(load_cases(TOOL_USE), sample)
+    results: dict[ablations.Variant, dict[str, Share] | str] = {}
+    for variant in ablations.read_variants(config):
+        if variant.missing:
+            results[variant] = variant.missing
+            continue
+        say(f"{variant.name}:")
+        choice = variant.choice(learned, skills)
+        about = choice.about() | {"learned": list(choice.learned), "requests": len(cases)}
+        journal = Journal(folder / f"{fingerprint(variant.name)}.jsonl", about, fresh=fresh)
+        player = PlannerPlayer(make_planner(choice), Tools(offered(choice.skills)), words)
+        until = lambda: stop is not None and time.monotonic() > stop  # noqa: E731
+        played = await play_all(cases, player, journal, tell=Progress(say), until=until)
+        results[variant] = figures(judged(case, played[case.id], tools) for case in cases if case.id in played)
+    return write_report(folder, "ablations", ablations.to_json(results), ablations.to_markdown(results))

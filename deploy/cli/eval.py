@@ -183,3 +183,49 @@ def mistakes(
     except (EvaluationError, JournalError) as error:
         raise UsageError(str(error)) from None
     _show(page)
+
+
+@app.command()
+def ablations(
+    config: Annotated[
+        Path | None, typer.Option(help="A file of variants; the papers' when absent.", exists=True)
+    ] = None,
+    profile: Annotated[
+        str, typer.Option(help="Whose planner settings tell an embedded planner of skills.")
+    ] = "embedded",
+    sample: Annotated[int | None, typer.Option(min=1, help="Play about this many requests.")] = None,
+    minutes: Minutes = None,
+    out: Out = None,
+    fresh: Fresh = False,
+) -> None:
+    """Several planners on the hand-written requests, in one table; those without weights are listed as such."""
+    from deploy.evaluation import score_ablations
+    from planner.eval.ablations import SHIPPED
+    from planner.eval.command import RESULTS, EvaluationError
+    from planner.eval.journal import JournalError
+
+    stop = time.monotonic() + minutes * 60 if minutes else None
+    folder = out or RESULTS / "ablations"
+    try:
+        page = asyncio.run(score_ablations(config or SHIPPED, profile, sample, folder, stop, fresh, typer.echo))
+    except (EvaluationError, JournalError) as error:
+        raise UsageError(str(error)) from None
+    _show(page)
+
+
+@app.command()
+def report(
+    results: Annotated[Path | None, typer.Option(help="Folder of results; runs/evaluation when absent.")] = None,
+    page: Annotated[Path, typer.Option(help="The page that the figures are put into.")] = Path("docs/planner.md"),
+) -> None:
+    """Print every figure of all suites that were run, and record them in docs/planner.md."""
+    from planner.eval.command import RESULTS, EvaluationError
+    from planner.eval.report import figures, put
+
+    body = figures(results or RESULTS)
+    try:
+        put(page, body)
+    except (EvaluationError, OSError) as error:
+        raise UsageError(str(error)) from None
+    typer.echo(body)
+    typer.echo(f"Written: {page}")

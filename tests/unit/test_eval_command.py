@@ -1,0 +1,143 @@
+"""`llava-plus eval` at the terminal: against an endpoint, cut and gone on with, reported, and wrong in every way."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import uvicorn
+from typer.testing import CliRunner
+
+from deploy.cli.main import app
+from deploy.errors import UsageError
+from planner.eval import report
+from planner.eval.ablations import SHIPPED, read_variants
+from planner.eval.command import EvaluationError, PlannerChoice, Progress, make_planner, offered
+from tests.openai_server import Endpoint, calls, text
+
+
+@contextmanager
+def running(endpoint: Endpoint) -> Iterator[str]:
+    """The endpoint in a thread of its own, since commands have event loops of theirs."""
+    server = uvicorn.Server(uvicorn.Config(endpoint.app(), log_config=None, access_log=False, lifespan="off"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        finally:
+            server.should_exit = True
+            thread.join(timeout=20)
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["eval", *arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_an_endpoint_is_scored_and_not_asked_twice(tmp_path: Path) -> None:
+    out = tmp_path / "tool_use"
+    endpoint = Endpoint([text("Hello ", "there!")])
+    with running(endpoint) as url:
+        given = ("tool-use", "--planner", url, "--model", "m", "--sample", "44", "--out", str(out), "--at-once", "4")
+        shown = run(*given)
+        asked = len(endpoint.asked)
+        assert run(*given).endswith(f"Written: {out}/tool_use.md and {out}/tool_use.json\n")
+    assert not endpoint.problems
+    assert asked == len(endpoint.asked) == 44
+    assert "| needless calls in plain conversation | 0/" in shown
+    figures = json.loads((out / "tool_use.json").read_text())["figures"]
+    assert figures["valid"]["share"] == 1
+    assert figures["choice"]["right"] < figures["choice"]["total"]
+    with pytest.raises(UsageError, match="--fresh"):
+        run("tool-use", "--planner", "http://other/v1", "--model", "m", "--sample", "44", "--out", str(out))
+
+
+def test_native_tool_calls_are_scored_under_the_names_of_skills(tmp_path: Path) -> None:
+    from planner.eval.cases import TOOL_USE
+
+    line = next(line for line in TOOL_USE.read_text().splitlines() if '"id": "ins-01"' in line)
+    (tmp_path / "one.jsonl").write_text(line + "\n")
+    endpoint = Endpoint([calls(("grounding_dino__and__sam", '{"caption": "vase"}'))])
+    with running(endpoint) as url:
+        shown = run(
+            "tool-use", "--planner", url, "--model", "m", "--requests", f"{tmp_path}/one.jsonl", "--out", str(tmp_path)
+        )
+    assert "| tool choice | 1/1, 100%" in shown
+    assert "| arguments, where the choice is right | 1/1, 100%" in shown
+
+
+def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="embedded-vllm"):
+        run("tool-use", "--planner", "gpt", "--out", str(tmp_path / "a"))
+    with pytest.raises(UsageError, match="--model NAME"):
+        run("tool-use", "--planner", "http://x/v1", "--out", str(tmp_path / "b"))
+    with pytest.raises(UsageError, match="zebra"):
+        run("tool-use", "--planner", "http://x/v1", "--model", "m", "--skills", "zebra", "--out", str(tmp_path / "c"))
+    with pytest.raises(UsageError, match=r"cannot be reached .*: is the platform up\?"):
+        run("world", "--gateway", "http://127.0.0.1:1", "--each", "1", "--out", str(tmp_path / "d"))
+    with pytest.raises(UsageError, match="needs a judge"):
+        run("benchmark", "mm-vet", "--data", str(tmp_path), "--out", str(tmp_path))
+    with pytest.raises(EvaluationError, match="NO_SUCH_VARIABLE"):
+        make_planner(PlannerChoice("http://x/v1", "m", key_env="NO_SUCH_VARIABLE"))
+
+
+def test_all_figures_go_onto_one_page_and_the_words_around_them_stay(tmp_path: Path) -> None:
+    results, page = tmp_path / "results", tmp_path / "planner.md"
+    (results / "world").mkdir(parents=True)
+    (results / "world" / "world.md").write_text("| all | 5/7 |\n")
+    page.write_text(f"# Title\n\nBefore.\n\n{report.BEGIN}\nold\n{report.END}\n\nAfter.\n")
+    shown = run("report", "--results", str(results), "--page", str(page))
+    assert "| all | 5/7 |" in shown
+    first = page.read_text()
+    assert first.startswith("# Title\n\nBefore.\n")
+    assert first.endswith("\n\nAfter.\n")
+    assert "old" not in first
+    assert report.NOT_RUN in first
+    run("report", "--results", str(results), "--page", str(page))
+    assert page.read_text() == first
+    page.write_text("nothing here")
+    with pytest.raises(UsageError, match="lacks the lines"):
+        run("report", "--results", str(results), "--page", str(page))
+
+
+def test_the_papers_ablations_are_listed_and_those_without_weights_say_so(tmp_path: Path) -> None:
+    names = [variant.name for variant in read_variants(SHIPPED)]
+    assert names == [
+        "as shipped",
+        "without thoughts",
+        "tools only at test time",
+        "projector not pre-trained",
+        "features of the last layer",
+    ]
+    endpoint = Endpoint([text("Hello!")])
+    with running(endpoint) as url:
+        config = tmp_path / "variants.yaml"
+        config.write_text(
+            f"variants:\n- {{name: whole, planner: {url}, model: m}}\n- {{name: not there, model: {tmp_path}/none}}\n"
+        )
+        shown = run("ablations", "--config", str(config), "--sample", "22", "--out", str(tmp_path / "out"))
+    assert "| whole |  | 22/22, 100%" in shown
+    assert f"| not there |  | no weights in {tmp_path}/none |" in shown
+    config.write_text("variants: 3")
+    with pytest.raises(UsageError, match="no list of variants"):
+        run("ablations", "--config", str(config), "--out", str(tmp_path / "out"))
+
+
+def test_progress_says_how_much_is_left() -> None:
+    said: list[str] = []
+    progress = Progress(said.append, every_s=0.0)
+    for done in (2, 3, 4):
+        progress(done, 4)
+    assert said[0] == "2 of 4"
+    assert said[1].startswith("3 of 4, about ")
+    assert said[-1].startswith("4 of 4")
+    assert len(offered(("ram",))) == 1
