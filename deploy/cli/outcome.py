@@ -77,6 +77,8 @@ def ending(*, as_json: bool = False) -> Iterator[None]:
 
 def end_of(error: llava_plus.LlavaPlusError) -> DeployError:
     """The error as the end of a command."""
+    if isinstance(error, llava_plus.ApiError) and error.code == "job_cancelled":
+        return PlatformFailed(line_of(error))
     kind = next(ends for told, ends in _KINDS if isinstance(error, told))
     return kind(line_of(error))
 
