@@ -73,7 +73,7 @@ def world(
     fresh: Fresh = False,
 ) -> None:
     """Whole turns on held-out scenes of the embedded world, their answers checked; goes on where it was cut."""
-    from deploy.evaluation import score_world
+    from deploy.world_evaluation import score_world
     from planner.eval.command import RESULTS, EvaluationError
     from planner.eval.journal import JournalError
 
@@ -169,7 +169,8 @@ def mistakes(
     fresh: Fresh = False,
 ) -> None:
     """What a wrong tool choice or a failing skill costs: how often turns still end right, and how."""
-    from deploy.evaluation import score_mistakes, told_skills
+    from deploy.evaluation import told_skills
+    from deploy.world_evaluation import score_mistakes
     from planner.eval.command import RESULTS, EvaluationError, PlannerChoice
     from planner.eval.journal import JournalError
 
