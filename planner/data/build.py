@@ -134,7 +134,8 @@ class Builder:
             except (NoResult, Refused) as error:
                 refused[f"{row.name}: {error}"] += 1
                 continue
-            self._save(desk.picture, conversation)
+            for picture in desk.pictures or (desk.picture,):
+                self._save(picture, conversation)
             sample = to_sample(f"{self._recipe.name}_{index:06}", conversation)
             return sample | {"row": row.name, "skills": desk.skills}
         raise DataError(f"No row of the recipe fits the pictures: {refused.most_common(1)[0][0]}.")

@@ -59,6 +59,7 @@ class Request:
         marks, given: what the person marked or gave, see `with_marks`.
         reference: the example of an example-based segmentation, with the index of the marked object.
         needs_picture: whether the wish is about a picture.
+        pictures: which picture each call is about, where it is not the desk's.
     """
 
     text: str
@@ -69,6 +70,7 @@ class Request:
     given: tuple[Symbol, ...] = ()
     reference: tuple[LabelledPicture, int] | None = None
     needs_picture: bool = True
+    pictures: Sequence[LabelledPicture] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,11 @@ class Desk:
     Args:
         choice_only: end with the first plan, and ask about things beyond the source's vocabulary.
         others: draws another picture of the source.
+
         rewrite: words requests anew.
+
+    Attributes:
+        pictures: all that are shown, where there are several.
     """
 
     def __init__(
@@ -108,6 +114,7 @@ class Desk:
         self.choice_only = choice_only
         self.others = others or (lambda: picture)
         self.turns: list[Turn] = []
+        self.pictures: tuple[LabelledPicture, ...] = ()
         self.skills: list[str] = []
         self._supplies = supplies
         self._rewrite = rewrite
@@ -193,8 +200,9 @@ class Desk:
         """The calls and their results, in brief whatever the planner is shown."""
         self.plan(request)
         seen, contents = [], []
-        for action in request.actions:
-            result = self._result(action, request)
+        for number, action in enumerate(request.actions):
+            picture = request.pictures[number] if request.pictures else self.picture
+            result = self._result(action, request, picture)
             self._newest[action.API_name] = result.raw
             shown = result.brief if self._supplies.voice.brief else result.whole
             seen.append(Observation(skill=action.API_name, content=shown))
@@ -214,19 +222,18 @@ class Desk:
             thoughts = "The results of the tools are there, so I can answer now."
         self.turns.append(AssistantTurn(output=PlannerOutput(thoughts=thoughts, value=value)))
 
-    def _result(self, action: Action, request: Request) -> Told:
-        args = {name: self._resolved(value) for name, value in action.API_params.items()}
+    def _result(self, action: Action, request: Request, picture: LabelledPicture) -> Told:
         spec = self._supplies.registry.spec(action.API_name)
         fields = spec.args_model.model_fields
+        symbols = {str(symbol) for symbol in spec.consumes} - fields.keys()
+        args = {name: self._resolved(value) for name, value in action.API_params.items() if name not in symbols}
         marked = {"point" if name == "points" and "point" in fields else name: v for name, v in request.marks.items()}
         if not args.keys() & {"boxes", "points", "point"}:
             args |= {name: value for name, value in marked.items() if name in fields}
-            if action.API_name == "sam" and "points" in marked:
-                args["points"] = [list(marked["points"])]
+            # A person marks one thing: for sam its points are one list of several.
+            args |= {name: [list(args[name])] for name in ("points", "point_labels") if name in args}
         _check(spec, args)
-        asked = Asked(
-            action.API_name, args, self.picture, request.reference, dict(self._symbols), self.rng.randrange(2**32)
-        )
+        asked = Asked(action.API_name, args, picture, request.reference, dict(self._symbols), self.rng.randrange(2**32))
         result = told(self._supplies.registry, action.API_name, self._supplies.results.call(asked))
         made = {symbol: result.raw.get(name) for name, symbol in spec.produces.items()}
         self._symbols |= {symbol: value for symbol, value in made.items() if value}

@@ -19,6 +19,7 @@ from planner.data.rows import (
     reading,
     semantic_segmentation,
     tagging,
+    two_pictures,
 )
 from planner.data.rows.base import Row
 
@@ -46,6 +47,7 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
             painting.EDITING_POST,
             *mixed.ROWS,
             questions.ROW,
+            two_pictures.ROW,
             conversation.CHAT,
             conversation.IMPOSSIBLE,
             conversation.NO_PICTURE,

@@ -15,7 +15,7 @@ from planner.data.rows.conversation import chat
 from planner.data.rows.detection import SKILL as DETECTOR
 from planner.data.rows.detection import detect, found
 from planner.data.rows.kinds import NAMED, SEVERAL, UNDERSTANDING
-from planner.data.rows.painting import along_layout, edit, generate
+from planner.data.rows.painting import along_this_map, edit, generate
 from planner.data.rows.reading import read_part, read_whole
 from planner.data.rows.semantic_segmentation import whole
 from planner.data.wordings import lines
@@ -181,8 +181,7 @@ def _repaint(desk: Desk) -> None:
 
 def _along_the_map(desk: Desk) -> None:
     desk.perform(whole(desk))
-    second = along_layout(desk)
-    desk.perform(replace(second, actions=second.actions[-1:], given=()))
+    desk.perform(along_this_map(desk))
 
 
 def _edit_again(desk: Desk) -> None:

@@ -128,6 +128,15 @@ def along_layout(desk: Desk) -> Request:
     )
 
 
+def along_this_map(desk: Desk) -> Request:
+    """A picture along a map that is there already."""
+    slots = desk.slots()
+    text = slots.spoken(desk.book.deal("follow_layout").text)
+    prompt = slots.fill("{scene}")
+    done = f"Here it is, in the same layout: {prompt}."
+    return Request(text, (call("controlnet", prompt=prompt),), "Keep the layout.", lambda got: done)
+
+
 def _row(name: str, title: str, skills: tuple[str, ...], *makers: Callable[[Desk], Request]) -> SingleRequest:
     return SingleRequest(name, title, skills, tuple((1.0 / (1 + 4 * index), one) for index, one in enumerate(makers)))
 

@@ -33,14 +33,14 @@ def read_whole(desk: Desk) -> Request:
     _with_text(desk)
     wording = desk.book.deal("read_whole", lambda: [Wording(text) for text in words().read_whole])
     text = desk.slots().spoken(wording.text)
-    return Request(text, (call(SKILL),), "Read.", _whole)
+    return Request(text, (call(SKILL),), "Read.", read)
 
 
 def read_other(desk: Desk) -> Request:
     """A question that needs the text, about something that the texts have no part for."""
     _with_text(desk)
     wording = desk.book.deal("read_other", lambda: [Wording(text) for text in words().read_other])
-    return Request(desk.slots().spoken(wording.text), (call(SKILL),), "Read.", _whole)
+    return Request(desk.slots().spoken(wording.text), (call(SKILL),), "Read.", read)
 
 
 def read_part(desk: Desk) -> Request:
@@ -61,7 +61,7 @@ def part_question(desk: Desk, drawn: OcrText, part: str) -> str:
     return slots.spoken(wording.text)
 
 
-def _whole(got: Contents) -> str:
+def read(got: Contents) -> str:
     return whole_text(str(got[0]["text"])) if got[0]["text"] else NOTHING_FOUND
 
 
