@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from llava_plus.answers import model_of
 from llava_plus.errors import PictureError
@@ -25,6 +25,7 @@ PictureLike: TypeAlias = "str | PathLike[str] | bytes | Image.Image | ImageInfo"
 MaskLike: TypeAlias = "PictureLike | MaskRLE | Mapping[str, Any] | NDArray[np.bool_]"
 """A picture that is white inside, a run-length code as tools give it, or a boolean array of [height, width]."""
 
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 _ALREADY_THERE = ("img_", "data:", "http:", "https:")
 
 
@@ -89,7 +90,9 @@ def _file_bytes(picture: PictureLike) -> bytes:
         return picture
     if isinstance(picture, Image.Image):
         buffer = io.BytesIO()
-        plain = picture if picture.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else picture.convert("RGB")
+        # PNG would lose the camera's note of which side is up.
+        upright = ImageOps.exif_transpose(picture)
+        plain = upright if upright.mode in _PNG_MODES else upright.convert("RGB")
         plain.save(buffer, "PNG")
         return buffer.getvalue()
     if isinstance(picture, ImageInfo):

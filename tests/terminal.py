@@ -10,6 +10,7 @@ import select
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,10 +68,13 @@ class Terminal:
         self.seen = self._decoded.decode("utf-8", "replace")
 
 
-def _ready_for_ctrl_c() -> None:
-    """A controlling terminal, and the signal not ignored, as it is below a shell's background jobs."""
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+# A controlling terminal, and the signal not ignored, as it is below a shell's background jobs.
+_READY_FOR_CTRL_C = (
+    "import fcntl, os, signal, sys, termios;"
+    "fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+    "signal.signal(signal.SIGINT, signal.SIG_DFL);"
+    "os.execvp(sys.argv[1], sys.argv[1:])"
+)
 
 
 @contextlib.contextmanager
@@ -81,14 +85,13 @@ def terminal(
     screen, inner = pty.openpty()
     fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-c", _READY_FOR_CTRL_C, *command],
         stdin=inner,
         stdout=inner,
         stderr=inner,
         env=dict(environment),
         cwd=folder,
         start_new_session=True,
-        preexec_fn=_ready_for_ctrl_c,
     )
     os.close(inner)
     try:

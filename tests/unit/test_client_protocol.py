@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import subprocess
+import sys
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 import llava_plus
 from llava_plus import NO_RETRIES, Client, Delta, MaskRLE, Retries
@@ -243,3 +247,29 @@ def test_a_long_call_may_have_a_longer_wait() -> None:
 def test_a_stream_is_used_in_a_with() -> None:
     with pytest.raises(RuntimeError, match="with"):
         next(iter(streamed(b"").stream("Hi")))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "F", "I", "I;16", "YCbCr"])
+def test_pictures_of_every_kind_are_uploaded_as_png(mode: str) -> None:
+    info = {"id": "img_1", "width": 3, "height": 2, "media_type": "image/png", "bytes": 9, "created": 1, "expires": 2}
+    client, asked = client_of(httpx.Response(201, json=info))
+    client.upload(Image.new(mode, (3, 2)))
+    sent = asked[0].read()
+    assert Image.open(io.BytesIO(sent[sent.index(b"\x89PNG") :])).size == (3, 2)
+
+
+def test_a_photo_is_uploaded_with_the_right_side_up() -> None:
+    lying = Image.new("RGB", (3, 2))
+    lying.getexif()[0x0112] = 6
+    client, asked = client_of(httpx.Response(500, json={"error": {"message": "x"}}))
+    with pytest.raises(llava_plus.ServerFailed):
+        client.upload(lying)
+    sent = asked[0].read()
+    assert Image.open(io.BytesIO(sent[sent.index(b"\x89PNG") :])).size == (2, 3)
+
+
+def test_importing_the_client_brings_nothing_of_the_platform() -> None:
+    script = "import sys, llava_plus; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    roots = {module.partition(".")[0] for module in modules}
+    assert not roots & {"torch", "ray", "fastapi", "numpy", "services", "gateway", "planner", "deploy", "grpc"}
