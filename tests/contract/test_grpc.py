@@ -24,6 +24,8 @@ from llava_plus.v1.platform_pb2_grpc import PlatformStub
 from planner.api import PlannerUnavailable
 from services.core.errors import SkillError, SkillFailed, SkillOverloaded, SkillUnavailable
 from services.core.spec import Symbol
+from tests.contract.conftest import served
+from tests.contract.vision_fakes import StoredSkills, ToldPlanner
 
 ROOT = Path(__file__).parents[2]
 UNKNOWN = "img_" + "0" * 40
@@ -186,6 +188,22 @@ def test_numbers_without_a_fraction_arrive_as_integers(platform: Any, skills: Fa
     platform.CallTool(request, timeout=30)
     assert skills.calls[-1][1] == {"prompt": "sky", "steps": 3}
     assert isinstance(skills.calls[-1][1]["steps"], int)
+
+
+def test_what_a_tool_found_is_drawn_over_the_picture_on_request(redis_url: str) -> None:
+    skills = StoredSkills()
+    with (
+        served(redis_url, skills, ToldPlanner(), skills_with=skills.with_store) as (_, target),
+        grpc.insecure_channel(target) as channel,
+    ):
+        platform = PlatformStub(channel)
+        request = pb.CallToolRequest(name="find", images={"image": pb.Picture(data=picture())}, overlay=True)
+        request.arguments.update({"caption": "cat . dog"})
+        drawn = platform.CallTool(request, timeout=30)
+        chunks = platform.GetImage(pb.GetImageRequest(id=drawn.overlay), timeout=30)
+        assert b"".join(chunk.data for chunk in chunks).startswith(b"\x89PNG")
+        never = pb.CallToolRequest(name="tag", images={"image": pb.Picture(data=picture())}, overlay=True)
+        assert platform.CallTool(never, timeout=30).overlay == ""
 
 
 def test_tools_are_listed_as_they_are_over_http(platform: Any, gateway: Any) -> None:

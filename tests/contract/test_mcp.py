@@ -250,6 +250,26 @@ async def test_a_store_that_does_not_answer_is_said_so_wherever_it_is_needed() -
         assert away.value.data["code"] == "state_unavailable"
 
 
+async def test_what_a_skill_found_comes_drawn_over_the_picture_on_request(redis_url: str) -> None:
+    skills = StoredSkills()
+    with served(redis_url, skills, ToldPlanner(), skills_with=skills.with_store) as (url, _):
+        async with by_http(url) as client:
+            tools = {tool.name: tool.input_schema["properties"] for tool in (await client.list_tools()).tools}
+            asked = {"image": data_url(picture()), "caption": "cat . dog"}
+            plain = await client.call_tool("find", asked)
+            drawn = await client.call_tool("find", asked | {"overlay": True})
+            wrong = await client.call_tool("find", asked | {"overlay": "yes"})
+            unknown = await client.call_tool("tag", {"image": data_url(picture()), "overlay": True})
+    assert "overlay" in tools["find"]
+    assert "overlay" not in tools["tag"]
+    assert [block.type for block in plain.content] == ["text"]
+    assert [block.type for block in drawn.content] == ["text", "image", "resource_link"]
+    assert drawn.structured_content == plain.structured_content
+    assert text_of(wrong) == "overlay: true or false is wanted."
+    assert unknown.is_error
+    assert "overlay" in text_of(unknown)
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -327,7 +347,9 @@ def test_all_real_skills_have_a_name_and_a_schema_that_clients_take(spec: Any) -
     tool = SkillTool(spec, fake_parts(), GatewayMetrics()).definition
     assert validate_tool_name(tool.name).is_valid
     assert not set(spec.args_model.model_fields) & {str(kind) for kind in spec.consumes}
-    assert set(tool.input_schema["properties"]) == set(spec.args_model.model_fields) | set(spec.consumes)
+    properties = set(spec.args_model.model_fields) | set(spec.consumes)
+    assert "overlay" not in properties
+    assert set(tool.input_schema["properties"]) - {"overlay"} == properties
     assert set(tool.input_schema["required"]) <= set(tool.input_schema["properties"])
 
 

@@ -58,11 +58,11 @@ def tool(description: Mapping[str, Any]) -> pb.Tool:
     return found
 
 
-def tool_response(body: Mapping[str, Any], produced: Mapping[str, str]) -> pb.CallToolResponse:
+def tool_response(body: Mapping[str, Any], produced: Mapping[str, str], overlay: str) -> pb.CallToolResponse:
     """An answer from `ToolAnswer.body`."""
     result, timing = struct(body["result"]), pb.Timing(**body["timing"])
     rest = {name: value for name, value in body.items() if name not in ("result", "timing")}
-    return pb.CallToolResponse(result=result, timing=timing, produced_images=dict(produced), **rest)
+    return pb.CallToolResponse(result=result, timing=timing, produced_images=dict(produced), overlay=overlay, **rest)
 
 
 def marks(request: pb.ChatRequest) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from gateway.api.grpc.calls import Call, Context, answering
 from gateway.api.grpc.pictures import reference, shown
 from gateway.api.question import Question, ask
 from gateway.api.tool_calls import call_tool
-from gateway.api.tools import request_model
+from gateway.api.tool_models import request_model
+from gateway.api.tool_render import stored_overlay
 from gateway.metrics import GatewayMetrics
 from gateway.orchestrator.events import AnswerDelta, TurnFinished
 from gateway.parts import ANONYMOUS, GatewayParts
@@ -96,7 +97,8 @@ class PlatformService(PlatformServicer):  # type: ignore[misc]  # generated, wit
             self._metrics,
             started,
         )
-        return messages.tool_response(answer.body(), answer.outcome.pictures)
+        drawn = await stored_overlay(answer, self._parts, owner=started.owner) if request.overlay else None
+        return messages.tool_response(answer.body(), answer.outcome.pictures, drawn["id"] if drawn else "")
 
     async def _question(self, request: pb.ChatRequest) -> Question:
         async def one(picture: pb.Picture, param: str) -> str:
