@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from planner.data.build import Builder, Source
 from planner.data.desk import Desk, Supplies, Voice
 from planner.data.exact import ExactResults, Noise
 from planner.data.labels import Box, LabelledObject, LabelledPicture, Mask, Noun, Vocabulary
 from planner.data.phrasebook import Phrasebook, general_nouns
+from planner.data.recipe import DataRecipe
+from planner.data.rows import Row
 from services.core.registry import Registry, discover
 
 DOG, CAT = Noun("dog", "dogs"), Noun("cat", "cats")
@@ -81,3 +86,31 @@ def _filled(box: Box) -> Mask:
 
 def _levels(box: Box) -> list[Mask]:
     return [_filled((box[0], box[1], (box[0] + box[2]) / 2, box[3])), _filled(box)]
+
+
+def write_json(path: Path, content: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def write_lines(path: Path, rows: Sequence[Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def recipe(**more: Any) -> DataRecipe:
+    given: dict[str, Any] = {
+        "name": "small",
+        "samples": 24,
+        "shard_samples": 10,
+        "rows": {"detection": 1, "wishes": 1, "conversation": 1, "generation": 1},
+        "pictures": [{"source": "world"}],
+    }
+    return DataRecipe.model_validate(given | more)
+
+
+def builder(folder: Path, chosen: DataRecipe, written: Sequence[Row] = ()) -> Builder:
+    pictures = [picture(f"{index}.jpg") for index in range(5)]
+    source = Source(pictures, VOCABULARY)
+    return Builder(chosen, folder, [source], [ExactResults(SILENT, FACTS)], registry(), written=written)
