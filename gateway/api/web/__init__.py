@@ -1,45 +1,40 @@
-"""GET / and /web/...: the page, its modules and styles, from this folder, with no asset from anywhere else."""
+"""GET / and /web/...: the page and its files, from this folder, with no asset from anywhere else."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from gateway.api.web.assets import Asset, assets_in
+from gateway.api.web.assets import Asset, contents_of
+from gateway.api.web.page import assembled
 
-PAGE = "index.html"
-POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data: blob:",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
-    ]
-)
-"""What the page may load and run: its own files. Nothing inline, nothing from elsewhere, no HTML from strings."""
+INDEX = "index.html"
+ALWAYS_ASKED = "no-cache"
+KEPT_FOR_EVER = "public, max-age=31536000, immutable"
 
 
 def router() -> APIRouter:
     """Routes of the page and of each file that it loads. The files are read once."""
-    assets = assets_in(files(__package__))
+    contents = contents_of(files(__package__))
+    version = hashlib.sha256(b"".join(contents.values())).hexdigest()[:12]
+    page = assembled(contents.pop(INDEX).decode(), contents, version)
     web = APIRouter(include_in_schema=False, default_response_class=Response)
-    web.add_api_route("/", _endpoint(assets.pop(PAGE)), methods=["GET", "HEAD"])
-    for path, asset in assets.items():
-        web.add_api_route(f"/web/{path}", _endpoint(asset), methods=["GET", "HEAD"])
+    index = Asset.of(INDEX, page.html.encode())
+    web.add_api_route("/", _endpoint(index, ALWAYS_ASKED, page.policy), methods=["GET", "HEAD"])
+    for path, content in contents.items():
+        endpoint = _endpoint(Asset.of(path, content), KEPT_FOR_EVER, "default-src 'none'")
+        web.add_api_route(f"/web/{version}/{path}", endpoint, methods=["GET", "HEAD"])
     return web
 
 
-def _endpoint(asset: Asset) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(asset: Asset, caching: str, policy: str) -> Callable[[Request], Awaitable[Response]]:
+    headers = {"Cache-Control": caching, "Content-Security-Policy": policy}
+
     async def endpoint(request: Request) -> Response:
-        return asset.response(request.headers, {"Content-Security-Policy": POLICY})
+        return asset.response(request.headers, headers)
 
     return endpoint

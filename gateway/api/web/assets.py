@@ -38,10 +38,9 @@ class Asset:
         return cls(content, packed if packed and len(packed) < len(content) else None, MEDIA_TYPES[ending], tag)
 
     def response(self, asked: Mapping[str, str], headers: Mapping[str, str]) -> Response:
-        """The file, or 304 to a browser that has it. It is asked for again each time: updates are seen at once."""
+        """The file with further headers, or 304 to a browser that has it."""
         all_headers = {
             **headers,
-            "Cache-Control": "no-cache",
             "ETag": f'"{self.tag}"',
             "Vary": "Accept-Encoding",
             "Referrer-Policy": "no-referrer",
@@ -60,12 +59,12 @@ class Asset:
         return self.tag in {one.strip().removeprefix("W/").strip('"') for one in tags.split(",")}
 
 
-def assets_in(folder: Traversable, prefix: str = "") -> dict[str, Asset]:
+def contents_of(folder: Traversable) -> dict[str, bytes]:
     """All servable files below a folder, by their path in it."""
-    return {path: Asset.of(path, file.read_bytes()) for path, file in _files(folder, prefix)}
+    return {path: file.read_bytes() for path, file in _files(folder)}
 
 
-def _files(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]:
+def _files(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Traversable]]:
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if entry.is_dir():
             yield from _files(entry, f"{prefix}{entry.name}/")

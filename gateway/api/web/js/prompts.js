@@ -41,15 +41,20 @@ function card(prompt, onChoose) {
     }
     chosen.disabled = false;
   };
-  const image = picture && h("img", { src: `/web/examples/${picture}`, alt: "", loading: "lazy", width: 72, height: 56 });
+  const image = picture && h("img", { src: example(picture), alt: "", loading: "lazy", width: 72, height: 56 });
   const words = h("span", {}, h("small", {}, title), h("span", {}, text));
   const chosen = h("button", { type: "button", class: "prompt", onclick: choose }, image, words);
   return chosen;
 }
 
+/** Where a picture of the package is: beside this module. */
+function example(picture) {
+  return new URL(`../examples/${picture}`, import.meta.url).href;
+}
+
 /** The example's picture, put into the gateway like any other. */
 async function stored({ picture, boxes }) {
-  const bytes = await fetch(`/web/examples/${picture}`).then((answer) => answer.blob());
+  const bytes = await fetch(example(picture)).then((answer) => answer.blob());
   const { id, width, height } = await upload(new File([bytes], picture, { type: bytes.type }));
   return { id, width, height, name: picture, marks: boxes ? { points: [], labels: [], boxes, mask: null } : null };
 }
