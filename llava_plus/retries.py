@@ -18,8 +18,9 @@ _WORTH_A_RETRY = frozenset({429, 503})
 class Retries:
     """How often and how long.
 
-    A request that never left (nothing listened) is sent again, as is one that was answered 429 or 503 with a
-    `Retry-After`; one whose connection broke only when it is repeatable. A timeout is never tried again.
+    A request that never left (nothing listened) is sent again, as is one that was answered 429, 503, or 409 for the
+    same message being answered, with a `Retry-After`; one whose connection broke only when it is repeatable. A timeout
+    is never tried again.
 
     Attributes:
         attempts_max: how often a request is sent, all in all.
@@ -60,12 +61,19 @@ def answered(send: Send, retries: Retries, *, good: frozenset[int] = frozenset()
         else:
             if not response.is_error or response.status_code in good:
                 return response
-            pause = next(pauses, None) if response.status_code in _WORTH_A_RETRY else None
+            pause = next(pauses, None) if _worth_a_retry(response) else None
             named = retry_after_s(response)
             if pause is None or named is None or named > retries.wait_max_s:
                 raise api_error(response)
             pause = max(pause, named)
         yield Sleep(pause)
+
+
+def _worth_a_retry(response: httpx.Response) -> bool:
+    if response.status_code == 409:
+        # The first sending of a message whose connection broke is still being answered.
+        return getattr(api_error(response), "code", None) == "message_running"
+    return response.status_code in _WORTH_A_RETRY
 
 
 def _may_repeat(send: Send, error: httpx.TransportError) -> bool:

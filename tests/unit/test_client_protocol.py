@@ -57,6 +57,35 @@ def test_a_chat_is_sent_again_with_its_own_key() -> None:
     assert (len(asked), len(keys)) == (3, 1)
 
 
+def test_a_chat_whose_connection_broke_waits_for_its_first_sending() -> None:
+    running = {"error": {"message": "Running.", "code": "message_running"}}
+    answer = {
+        "id": "c",
+        "model": "m",
+        "created": 1,
+        "session_id": "s",
+        "images": [],
+        "produced_images": [],
+        "cached": [],
+    }
+    choice = {"message": {"content": "Hi."}, "finish_reason": "stop"}
+    client, asked = client_of(
+        httpx.ReadError("reset"),
+        httpx.Response(409, json=running, headers={"Retry-After": "0"}),
+        httpx.Response(200, json=answer | {"choices": [choice]}, headers={"Idempotent-Replayed": "true"}),
+    )
+    said = client.ask("Hi")
+    assert (said.text, said.repeated, len(asked)) == ("Hi.", True, 3)
+
+
+def test_a_busy_session_is_left_to_the_caller() -> None:
+    busy = {"error": {"message": "Busy.", "code": "session_busy"}}
+    client, asked = client_of(httpx.Response(409, json=busy, headers={"Retry-After": "0"}))
+    with pytest.raises(llava_plus.Conflict):
+        client.ask("Hi")
+    assert len(asked) == 1
+
+
 def test_a_tool_call_whose_connection_broke_is_not_sent_again() -> None:
     client, asked = client_of(httpx.ReadError("reset"), httpx.Response(200, json=TOOLS))
     with pytest.raises(llava_plus.ServerUnreachable, match="broke"):
