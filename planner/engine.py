@@ -6,6 +6,7 @@ engine in the same way. One code path for CPU and GPU; `deploy.build` wraps the 
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -17,6 +18,7 @@ import structlog
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from planner.adapters import Adapter, AdapterRefused, AdapterRegistry, AdapterRequest, checked_folder, checked_request
 from planner.chat import picture_names, prompt_text
 from planner.wire import EngineChunk, EngineRequest
 from services.core.errors import ImageNotFound
@@ -51,6 +53,13 @@ class EngineConfig(BaseModel):
     )
     images_per_prompt_max: int = Field(8, ge=1, description="Most pictures in one prompt.")
     tensor_parallel_size: int = Field(1, ge=1, description="GPUs that share one replica's weights.")
+    stop: tuple[str, ...] = Field((), description="Texts that end a reply besides the stop token (Vicuna v0: `###`).")
+    adapters_max: int = Field(
+        0,
+        ge=0,
+        description="LoRA adapters that can answer at the same time; 0 serves the model alone, a little faster.",
+    )
+    adapter_rank_max: Literal[8, 16, 32, 64, 128, 256] = Field(16, description="Largest rank of an adapter.")
     enforce_eager: bool = Field(True, description="Skip graph capture and compilation: slower steps, quicker start.")
     image_cache_bytes_max: int = Field(64 * 2**20, ge=0, description="Decoded-picture cache, bytes of pixels.")
     env: dict[str, str] = Field(default_factory=dict, description="Environment variables that vLLM reads.")
@@ -82,7 +91,9 @@ class PlannerServer:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         self._refusal: type[Exception] = VLLMValidationError
-        self._images = ImageReader(redis.asyncio.Redis.from_url(redis_url), self._config.image_cache_bytes_max)
+        client = redis.asyncio.Redis.from_url(redis_url)
+        self._images = ImageReader(client, self._config.image_cache_bytes_max)
+        self._adapters = AdapterRegistry(client)
         self._engine = AsyncLLM.from_engine_args(_engine_args(self._config))
         self._tokenizer = self._engine.get_tokenizer()
         self._log = structlog.get_logger()
@@ -100,15 +111,23 @@ class PlannerServer:
         except ImageNotFound as error:
             yield EngineChunk(error="image_not_found", message=error.message).to_wire()
             return
+        try:
+            adapter = await self._adapter(request.adapter)
+        except AdapterRefused as error:
+            yield EngineChunk(error="adapter_not_found", message=str(error)).to_wire()
+            return
         prompt: dict[str, Any] = {"prompt": prompt_text(self._tokenizer, request.messages)}
         if pictures:
             prompt["multi_modal_data"] = {"image": pictures}
-        prompt_tokens = completion_tokens = 0
+        prompt_tokens = completion_tokens = cached_tokens = 0
         finish_reason = "stop"
         # One turn may call the planner several times under its one request id.
         unique_id = f"{request.request_id}-{uuid4().hex[:8]}"
         try:
-            async with aclosing(self._engine.generate(prompt, _sampling(request), unique_id)) as outputs:
+            stream = self._engine.generate(
+                prompt, _sampling(request, self._config.stop), unique_id, lora_request=_lora(adapter)
+            )
+            async with aclosing(stream) as outputs:
                 async for output in outputs:
                     part = output.outputs[0]
                     prompt_tokens = len(output.prompt_token_ids or ()) or prompt_tokens
@@ -117,6 +136,7 @@ class PlannerServer:
                         yield REFUSED.to_wire()
                         return
                     completion_tokens += len(part.token_ids)
+                    cached_tokens = output.num_cached_tokens or cached_tokens
                     finish_reason = part.finish_reason or finish_reason
                     if part.text:
                         yield EngineChunk(text=part.text).to_wire()
@@ -126,8 +146,60 @@ class PlannerServer:
             yield REFUSED.to_wire()
             return
         yield EngineChunk(
-            final=True, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, finish_reason=finish_reason
+            final=True,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            cached_tokens=cached_tokens,
+            finish_reason=finish_reason,
         ).to_wire()
+
+    async def adapters(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What an administrator asks (`planner.adapters.AdapterRequest`).
+
+        Returns:
+            {"adapters": [...]}, all of them as they are afterwards, or {"refused": why}.
+        """
+        try:
+            await self._change_adapters(request)
+        except AdapterRefused as error:
+            return {"refused": str(error)}
+        return {"adapters": [adapter.model_dump(mode="json") for adapter in await self._adapters.all()]}
+
+    async def _change_adapters(self, data: dict[str, Any]) -> None:
+        request = checked_request(data)
+        if request.do != "list" and not self._config.adapters_max:
+            raise AdapterRefused("The planner was started without adapters: set planner.engine.adapters_max.")
+        if request.do == "add":
+            await self._add_adapter(request)
+        elif request.do == "remove":
+            removed = await self._adapters.remove(str(request.name))
+            await self._engine.remove_lora(removed.number)
+            self._log.info("adapter_removed", adapter=removed.name)
+        elif request.do == "use":
+            await self._adapters.use(request.name)
+            self._log.info("adapter_in_use", adapter=request.name)
+
+    async def _add_adapter(self, request: AdapterRequest) -> None:
+        """Load it here first: what vLLM refuses never enters the list."""
+        folder, rank = await asyncio.to_thread(checked_folder, request.folder, self._config.adapter_rank_max)
+        adapter = await self._adapters.new(str(request.name), str(folder), rank, request.skills)
+        try:
+            loaded = await self._engine.add_lora(_lora(adapter))
+        except Exception as error:
+            # vLLM's engine process reports whatever it met under a class of its own.
+            self._log.warning("adapter_refused", adapter=adapter.name, exc_info=True)
+            raise AdapterRefused(f"vLLM cannot load the adapter: {str(error).strip().splitlines()[-1]}") from error
+        if not loaded:
+            raise AdapterRefused("vLLM did not load the adapter: it does not fit the model.")
+        await self._adapters.put(adapter, active=request.active)
+        self._log.info("adapter_added", adapter=adapter.name, number=adapter.number, active=request.active)
+
+    async def _adapter(self, name: str | None) -> Adapter | None:
+        if not self._config.adapters_max:
+            if name is not None:
+                raise AdapterRefused("The planner was started without adapters: set planner.engine.adapters_max.")
+            return None
+        return await self._adapters.get(name)
 
     async def check_health(self) -> None:
         """Serve restarts the replica when this raises. The first check, which Serve makes before it sends
@@ -152,7 +224,7 @@ class PlannerServer:
             "prompt": prompt_text(self._tokenizer, request.messages),
             "multi_modal_data": {"image": [Image.new("RGB", (64, 64))]},
         }
-        async for _ in self._engine.generate(prompt, _sampling(request), request.request_id):
+        async for _ in self._engine.generate(prompt, _sampling(request, ()), request.request_id):
             pass
 
     def __del__(self) -> None:
@@ -167,6 +239,12 @@ def _engine_args(config: EngineConfig) -> AsyncEngineArgs:
     options: dict[str, Any] = {}
     if config.kv_cache_bytes is not None:
         options["kv_cache_memory_bytes"] = config.kv_cache_bytes
+    if config.adapters_max:
+        options |= {
+            "enable_lora": True,
+            "max_loras": config.adapters_max,
+            "max_lora_rank": config.adapter_rank_max,
+        }
     return AsyncEngineArgs(
         model=config.model,
         dtype=native_dtype() if config.dtype == "native" else config.dtype,
@@ -181,7 +259,15 @@ def _engine_args(config: EngineConfig) -> AsyncEngineArgs:
     )
 
 
-def _sampling(request: EngineRequest) -> Any:
+def _lora(adapter: Adapter | None) -> Any:
+    from vllm.lora.request import LoRARequest
+
+    if adapter is None:
+        return None
+    return LoRARequest(adapter.engine_name, adapter.number, adapter.folder)
+
+
+def _sampling(request: EngineRequest, stop: tuple[str, ...]) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
@@ -193,6 +279,7 @@ def _sampling(request: EngineRequest) -> Any:
         temperature=request.temperature,
         top_p=1.0 if request.top_p is None else request.top_p,
         seed=request.seed,
+        stop=list(stop),
         structured_outputs=structured,
         output_kind=RequestOutputKind.DELTA,
     )

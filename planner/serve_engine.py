@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 from planner.api import PlannerUnavailable
 from planner.wire import EngineChunk, EngineRequest
@@ -26,6 +27,18 @@ class ServeEngine:
                     yield EngineChunk.from_wire(wire)
         except SkillUnavailable as error:
             raise PlannerUnavailable(error.message, error.retry_after_s) from None
+
+    async def adapters(self, request: dict[str, Any], context: CallContext) -> dict[str, Any]:
+        """An administrator's request; see `planner.engine.PlannerServer.adapters`.
+
+        Raises:
+            PlannerUnavailable: no replica answers.
+        """
+        try:
+            answer: dict[str, Any] = await self._handle.call("adapters", request, context.deadline)
+        except SkillUnavailable as error:
+            raise PlannerUnavailable(error.message, error.retry_after_s) from None
+        return answer
 
     async def ready(self) -> bool:
         return self._handle.app in await self._status.ready()

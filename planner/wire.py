@@ -13,6 +13,7 @@ class EngineRequest:
     Attributes:
         schema: JSON schema that the reply must fit, or None.
         temperature: 0 is greedy; top_p: the share of probability that is sampled from, all by default.
+        adapter: name of the LoRA adapter to answer with; None for the one in use.
         tools: for engines with native tool calls: OpenAI's functions; may_act: whether they may be called.
     """
 
@@ -25,6 +26,7 @@ class EngineRequest:
     tools: list[dict[str, Any]] | None = None
     may_act: bool = True
     top_p: float | None = None
+    adapter: str | None = None
 
     def to_wire(self) -> dict[str, Any]:
         return asdict(self)
@@ -36,12 +38,17 @@ class EngineRequest:
 
 @dataclass(frozen=True, slots=True)
 class EngineChunk:
-    """A piece of text, or the end (`final`), or an error (`error` is its kind)."""
+    """A piece of text, or the end (`final`), or an error (`error` is its kind).
+
+    Attributes:
+        cached_tokens: of the prompt, those whose keys and values were still there from an earlier call.
+    """
 
     text: str = ""
     final: bool = False
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
     finish_reason: str = "stop"
     error: str | None = None
     message: str = ""
