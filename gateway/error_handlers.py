@@ -19,7 +19,7 @@ from services.core.errors import SkillError
 
 _log = structlog.get_logger("gateway.errors")
 
-_HTTP_ERRORS = {
+HTTP_ERRORS = {
     404: ("not_found", "Nothing answers at this path; GET /openapi.json lists what does."),
     405: ("method_not_allowed", "This path does not take that method; the header Allow says which it does."),
 }
@@ -51,7 +51,7 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code, message = _HTTP_ERRORS.get(error.status_code, ("bad_request", str(error.detail)))
+    code, message = HTTP_ERRORS.get(error.status_code, ("bad_request", str(error.detail)))
     label = "server_error" if error.status_code >= 500 else "invalid_request_error"
     headers = dict(error.headers or {})
     if error.status_code == 405:

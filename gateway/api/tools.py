@@ -39,7 +39,7 @@ Endpoint = Callable[..., Awaitable[Response]]
 def router(specs: Sequence[SkillSpec]) -> APIRouter:
     """Routes of the given skills. Aliases work too but are not listed in OpenAPI."""
     tools = APIRouter(tags=["tools"])
-    tools.add_api_route("/v1/tools", _list_tools, methods=["GET"], response_model=ToolList)
+    tools.add_api_route("/v1/tools", _list_tools, methods=["GET"], response_model=ToolList, operation_id="list_tools")
     for spec in specs:
         one, answer = request_model(spec), response_model(spec)
         several, answers = batch_request_model(spec, one), batch_response_model(spec, answer)
