@@ -20,8 +20,8 @@ from planner.eval.command import (
     PlannerChoice,
     Progress,
     key_in,
-    make_planner,
     offered,
+    opened_planner,
     stand_in_picture,
     write_report,
 )
@@ -100,19 +100,22 @@ async def score_tool_use(
         "requests": fingerprint(await to_thread(path.read_text))
     }
     journal = Journal(folder / "played.jsonl", about, fresh=fresh)
-    player: Player
-    if gateway:
-        player = GatewayPlayer(gateway, stand_in_picture())
-    else:
-        player = PlannerPlayer(make_planner(choice), Tools(offered(choice.skills)), words)
-    played = await play_all(
-        cases,
-        player,
-        journal,
-        at_once=at_once,
-        tell=Progress(say),
-        until=lambda: stop is not None and time.monotonic() > stop,
-    )
+    async with AsyncExitStack() as open_:
+        player: Player
+        if gateway:
+            client = await open_.enter_async_context(GatewayClient(gateway))
+            player = GatewayPlayer(client, stand_in_picture())
+        else:
+            planner = await open_.enter_async_context(opened_planner(choice))
+            player = PlannerPlayer(planner, Tools(offered(choice.skills)), words)
+        played = await play_all(
+            cases,
+            player,
+            journal,
+            at_once=at_once,
+            tell=Progress(say),
+            until=lambda: stop is not None and time.monotonic() > stop,
+        )
     verdicts = [judged(case, played[case.id], tools) for case in cases if case.id in played]
     about = about | {"requests played": f"{len(verdicts)} of {len(cases)} ({path.name})"}
     return write_report(folder, "tool_use", to_json(verdicts, about), to_markdown(verdicts, about))
@@ -193,8 +196,9 @@ async def score_ablations(
         choice = variant.choice(learned, skills)
         about = choice.about() | {"learned": list(choice.learned), "requests": len(cases)}
         journal = Journal(folder / f"{fingerprint(variant.name)}.jsonl", about, fresh=fresh)
-        player = PlannerPlayer(make_planner(choice), Tools(offered(choice.skills)), words)
         until = lambda: stop is not None and time.monotonic() > stop  # noqa: E731
-        played = await play_all(cases, player, journal, tell=Progress(say), until=until)
+        async with opened_planner(choice) as planner:
+            player = PlannerPlayer(planner, Tools(offered(choice.skills)), words)
+            played = await play_all(cases, player, journal, tell=Progress(say), until=until)
         results[variant] = figures(judged(case, played[case.id], tools) for case in cases if case.id in played)
     return write_report(folder, "ablations", ablations.to_json(results), ablations.to_markdown(results))

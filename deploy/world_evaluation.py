@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deploy.mistakes import LocalTurns, RemoteSkills
-from planner.eval.command import EvaluationError, PlannerChoice, Progress, make_planner, write_report
+from planner.eval.command import EvaluationError, PlannerChoice, Progress, opened_planner, write_report
 from planner.eval.gateway import GatewayClient
 from planner.eval.journal import Journal
 from planner.eval.mistakes import (
@@ -92,10 +92,9 @@ async def score_mistakes(
         raise EvaluationError(f"--kinds {unknown[0]}: use {', '.join(known)}.")
     about = choice.about() | {"gateway": gateway, "questions of each row": each}
     by_kind = {}
-    async with GatewayClient(gateway) as client:
+    async with GatewayClient(gateway) as client, opened_planner(choice, client.picture) as planner:
         offers = await client.skills()
         made, scenes = await _questions(each)
-        planner = make_planner(choice, client.picture)
         able = [dialogue for dialogue in made if set(run.NEEDS[dialogue.row]) <= set(offers)]
         for kind in kinds or known:
             skills = RemoteSkills(client, offers)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +14,20 @@ import typer
 from deploy.errors import UsageError
 
 app = typer.Typer(help="Score a planner: tool use, whole turns, published benchmarks, the cost of mistakes.")
+
+
+@contextmanager
+def _said_in_one_line() -> Iterator[None]:
+    """What the person can mend becomes one line."""
+    from planner.api import PlannerUnavailable
+    from planner.eval.command import EvaluationError
+    from planner.eval.journal import JournalError
+
+    try:
+        yield
+    except (EvaluationError, JournalError, PlannerUnavailable) as error:
+        raise UsageError(str(error)) from None
+
 
 Out = Annotated[Path | None, typer.Option(help="Folder of results; runs/evaluation/SUITE when absent.")]
 Fresh = Annotated[bool, typer.Option(help="Score again what was scored already.")]
@@ -42,10 +58,9 @@ def tool_use(
     fresh: Fresh = False,
 ) -> None:
     """Tool choice, arguments, needless calls and refusals on requests written by hand; goes on where it was cut."""
-    from deploy.evaluation import told_skills
+    from deploy.evaluation import score_tool_use, told_skills
     from planner.eval.cases import TOOL_USE, load_cases, sampled
-    from planner.eval.command import RESULTS, EvaluationError, PlannerChoice
-    from planner.eval.journal import JournalError
+    from planner.eval.command import RESULTS, PlannerChoice
 
     names, learned = told_skills(planner, profile, skills)
     choice = PlannerChoice(planner, model, key_env, dialect, names, learned)
@@ -53,12 +68,8 @@ def tool_use(
     folder = out or RESULTS / "tool_use"
     cases = sampled(load_cases(path), sample)
     stop = time.monotonic() + minutes * 60 if minutes else None
-    try:
-        from deploy.evaluation import score_tool_use
-
+    with _said_in_one_line():
         page = asyncio.run(score_tool_use(choice, gateway, path, cases, folder, at_once, stop, fresh, typer.echo))
-    except (EvaluationError, JournalError) as error:
-        raise UsageError(str(error)) from None
     _show(page)
 
 
@@ -74,15 +85,12 @@ def world(
 ) -> None:
     """Whole turns on held-out scenes of the embedded world, their answers checked; goes on where it was cut."""
     from deploy.world_evaluation import score_world
-    from planner.eval.command import RESULTS, EvaluationError
-    from planner.eval.journal import JournalError
+    from planner.eval.command import RESULTS
 
     stop = time.monotonic() + minutes * 60 if minutes else None
     folder = out or RESULTS / "world"
-    try:
+    with _said_in_one_line():
         page = asyncio.run(score_world(gateway, each, mode, folder, at_once, stop, fresh, typer.echo))
-    except (EvaluationError, JournalError) as error:
-        raise UsageError(str(error)) from None
     _show(page)
 
 
@@ -113,8 +121,7 @@ def benchmark(
 ) -> None:
     """One published benchmark; its files are yours to fetch. Answers and judgements are kept and not asked twice."""
     from deploy.evaluation import BenchmarkRequest, score_benchmark
-    from planner.eval.command import RESULTS, EvaluationError
-    from planner.eval.journal import JournalError
+    from planner.eval.command import RESULTS
 
     request = BenchmarkRequest(
         name=name,
@@ -133,10 +140,8 @@ def benchmark(
         repeats=repeats,
         at_once=at_once,
     )
-    try:
+    with _said_in_one_line():
         typer.echo(asyncio.run(score_benchmark(request, typer.echo)))
-    except (EvaluationError, JournalError) as error:
-        raise UsageError(str(error)) from None
 
 
 @app.command()
@@ -171,18 +176,15 @@ def mistakes(
     """What a wrong tool choice or a failing skill costs: how often turns still end right, and how."""
     from deploy.evaluation import told_skills
     from deploy.world_evaluation import score_mistakes
-    from planner.eval.command import RESULTS, EvaluationError, PlannerChoice
-    from planner.eval.journal import JournalError
+    from planner.eval.command import RESULTS, PlannerChoice
 
     names, learned = told_skills(planner, profile, None)
     choice = PlannerChoice(planner, model, key_env, "", names, learned)
     wanted = [kind.strip() for kind in kinds.split(",") if kind.strip()]
     stop = time.monotonic() + minutes * 60 if minutes else None
     folder = out or RESULTS / "mistakes"
-    try:
+    with _said_in_one_line():
         page = asyncio.run(score_mistakes(choice, gateway, each, wanted, folder, stop, fresh, typer.echo))
-    except (EvaluationError, JournalError) as error:
-        raise UsageError(str(error)) from None
     _show(page)
 
 
@@ -202,15 +204,12 @@ def ablations(
     """Several planners on the hand-written requests, in one table; those without weights are listed as such."""
     from deploy.evaluation import score_ablations
     from planner.eval.ablations import SHIPPED
-    from planner.eval.command import RESULTS, EvaluationError
-    from planner.eval.journal import JournalError
+    from planner.eval.command import RESULTS
 
     stop = time.monotonic() + minutes * 60 if minutes else None
     folder = out or RESULTS / "ablations"
-    try:
+    with _said_in_one_line():
         page = asyncio.run(score_ablations(config or SHIPPED, profile, sample, folder, stop, fresh, typer.echo))
-    except (EvaluationError, JournalError) as error:
-        raise UsageError(str(error)) from None
     _show(page)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from planner.api import Planner
-from planner.client import Engine, PlannerClient
+from planner.client import PlannerClient
 from planner.dialects import dialect
 from services.core.errors import UnknownSkill
 from services.core.images import DATA_KEY
@@ -79,8 +80,9 @@ def offered(skills: Sequence[str]) -> tuple[SkillSpec, ...]:
         raise EvaluationError(f"--skills: {error.message}") from None
 
 
-def make_planner(choice: PlannerChoice, pictures: Pictures | None = None) -> Planner:
-    """The planner that `choice` names.
+@asynccontextmanager
+async def opened_planner(choice: PlannerChoice, pictures: Pictures | None = None) -> AsyncIterator[Planner]:
+    """The planner that `choice` names, for the time of a block.
 
     Args:
         pictures: from a handle to the picture's bytes; without it, every picture is `stand_in_picture`, or for the
@@ -94,9 +96,12 @@ def make_planner(choice: PlannerChoice, pictures: Pictures | None = None) -> Pla
             raise EvaluationError("Name the endpoint's model: --model NAME.")
         from planner.openai_engine import OpenAIEngine
 
-        key = key_in(choice.key_env)
-        engine: Engine = OpenAIEngine(choice.planner, choice.model, _Reader(pictures or _stand_in), key)
-        return PlannerClient(engine, dialect(choice.dialect or "openai_tools", choice.learned), choice.model)
+        engine = OpenAIEngine(choice.planner, choice.model, _Reader(pictures or _stand_in), key_in(choice.key_env))
+        try:
+            yield PlannerClient(engine, dialect(choice.dialect or "openai_tools", choice.learned), choice.model)
+        finally:
+            await engine.close()
+        return
     if choice.planner not in ("embedded", "embedded-vllm"):
         raise EvaluationError(f"--planner {choice.planner}: use embedded, embedded-vllm, or an endpoint's URL.")
     from planner.eval.local import LocalEngine, TransformersPlanner, VllmPlanner, Writer
@@ -104,9 +109,8 @@ def make_planner(choice: PlannerChoice, pictures: Pictures | None = None) -> Pla
 
     kind = TransformersPlanner if choice.planner == "embedded" else VllmPlanner
     writer: Writer = kind(Path(choice.model) if choice.model else WEIGHTS)
-    return PlannerClient(
-        LocalEngine(writer, pictures), dialect(choice.dialect or "json", choice.learned), choice.planner
-    )
+    local = LocalEngine(writer, pictures)
+    yield PlannerClient(local, dialect(choice.dialect or "json", choice.learned), choice.planner)
 
 
 def key_in(variable: str) -> str | None:

@@ -67,7 +67,7 @@ class GatewayClient:
         self._client = httpx.AsyncClient(
             base_url=url.rstrip("/"), headers=headers, transport=transport, timeout=TURN_S, trust_env=False
         )
-        self._url = url
+        self.url = url
 
     async def __aenter__(self) -> GatewayClient:
         return self
@@ -141,7 +141,7 @@ class GatewayClient:
         body |= {name: value for name, value in (("session_id", session), ("mode", mode)) if value}
         response = await self._sent("POST", "/v1/chat/completions", json=body)
         if response.status_code in (408, 429) or response.status_code >= 500:
-            raise EvaluationError(f"{self._url} answered {response.status_code}: {_message(response)} Run again later.")
+            raise EvaluationError(f"{self.url} answered {response.status_code}: {_message(response)} Run again later.")
         if response.status_code != httpx.codes.OK:
             return Reply(session=session, error=f"{response.status_code}: {_message(response)}")
         said = response.json()
@@ -157,7 +157,7 @@ class GatewayClient:
             return await self._client.request(method, path, **given)
         except httpx.HTTPError as error:
             problem = type(error).__name__
-            raise EvaluationError(f"{self._url} cannot be reached ({problem}): is the platform up?") from error
+            raise EvaluationError(f"{self.url} cannot be reached ({problem}): is the platform up?") from error
 
     def _good(self, response: httpx.Response) -> Any:
         self._refuse(response)
@@ -205,11 +205,9 @@ class GatewayPlayer:
         picture: stands for every picture of a request.
     """
 
-    def __init__(
-        self, url: str, picture: bytes, key: str | None = None, transport: httpx.AsyncBaseTransport | None = None
-    ) -> None:
-        self.name = url
-        self._client = GatewayClient(url, key, transport)
+    def __init__(self, client: GatewayClient, picture: bytes) -> None:
+        self.name = client.url
+        self._client = client
         self._picture = picture
 
     async def play(self, case: Case) -> Played:

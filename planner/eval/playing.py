@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 from uuid import uuid4
 
-from planner.api import Planner, PlannerDone, PlanRequest
+from planner.api import Planner, PlannerDone, PlanRequest, PromptTooLong
 from planner.conversation import (
     AssistantTurn,
     Conversation,
@@ -119,6 +119,8 @@ class PlannerPlayer:
                 done = event if isinstance(event, PlannerDone) else done
         except UnparsableOutput as error:
             played.broken = f"{error.reason}: {error.text[:300]}"
+        except PromptTooLong as error:
+            played.broken = str(error)
         played.seconds.append(round(time.perf_counter() - started, 3))
         if done is None:
             return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from planner.eval.cases import CONVERSATION, REFUSED, Case
 from planner.eval.figures import Share, table
 from planner.eval.journal import Journal, fingerprint
 from planner.eval.matching import Context, Tools, best_faults, progress, ways_with_parts
+from planner.eval.parallel import each
 from planner.eval.playing import Played, Player, readable
 
 TARGETS = {"valid": 1.0, "choice": 0.95, "arguments": 0.85, "needless": 0.03}
@@ -87,22 +87,11 @@ async def play_all(
         until: is asked before every request; nothing new is begun once it says yes.
     """
     waiting = sorted((case for case in cases if case.id not in journal), key=lambda case: fingerprint(case.id))
-    done = len(cases) - len(waiting)
-    tell(done, len(cases))
-    room = asyncio.Semaphore(at_once)
 
-    async def one(case: Case) -> None:
-        nonlocal done
-        async with room:
-            if until():
-                return
-            journal.keep(case.id, (await player.play(case)).to_json())
-            done += 1
-            tell(done, len(cases))
+    async def play(case: Case) -> None:
+        journal.keep(case.id, (await player.play(case)).to_json())
 
-    async with asyncio.TaskGroup() as group:
-        for case in waiting:
-            group.create_task(one(case))
+    await each(waiting, play, at_once=at_once, known=len(cases) - len(waiting), tell=tell, until=until)
     return {case.id: Played.from_json(journal.results[case.id]) for case in cases if case.id in journal}
 
 

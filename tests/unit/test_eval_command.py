@@ -17,7 +17,7 @@ from deploy.cli.main import app
 from deploy.errors import UsageError
 from planner.eval import report
 from planner.eval.ablations import SHIPPED, read_variants
-from planner.eval.command import EvaluationError, PlannerChoice, Progress, make_planner, offered
+from planner.eval.command import EvaluationError, Progress, key_in, offered
 from tests.openai_server import Endpoint, calls, text
 
 
@@ -75,6 +75,18 @@ def test_native_tool_calls_are_scored_under_the_names_of_skills(tmp_path: Path) 
     assert "| arguments, where the choice is right | 1/1, 100%" in shown
 
 
+def test_an_endpoint_that_goes_away_ends_the_run_in_one_line_and_what_was_played_is_kept(tmp_path: Path) -> None:
+    busy = (503, {"error": {"message": "busy"}})
+    endpoint = Endpoint([text("Hello!"), text("Hello!"), busy])
+    with running(endpoint) as url:
+        given = ("tool-use", "--planner", url, "--model", "m", "--sample", "5", "--out", str(tmp_path))
+        with pytest.raises(UsageError, match="503"):
+            run(*given)
+        assert len((tmp_path / "played.jsonl").read_text().splitlines()) == 3
+        endpoint.replies = [text("Hello!")]
+        assert "requests played 5 of 5" in run(*given)
+
+
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="embedded-vllm"):
         run("tool-use", "--planner", "gpt", "--out", str(tmp_path / "a"))
@@ -87,7 +99,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="needs a judge"):
         run("benchmark", "mm-vet", "--data", str(tmp_path), "--out", str(tmp_path))
     with pytest.raises(EvaluationError, match="NO_SUCH_VARIABLE"):
-        make_planner(PlannerChoice("http://x/v1", "m", key_env="NO_SUCH_VARIABLE"))
+        key_in("NO_SUCH_VARIABLE")
 
 
 def test_all_figures_go_onto_one_page_and_the_words_around_them_stay(tmp_path: Path) -> None:

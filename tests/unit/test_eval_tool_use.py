@@ -15,7 +15,7 @@ from planner.conversation import AssistantTurn, ObservationTurn, UserTurn
 from planner.eval.cases import CONVERSATION, REFUSED, Case, load_cases, sampled
 from planner.eval.command import offered, stand_in_picture
 from planner.eval.figures import Share, table
-from planner.eval.gateway import GatewayPlayer
+from planner.eval.gateway import GatewayClient, GatewayPlayer
 from planner.eval.journal import Journal, JournalError
 from planner.eval.matching import Tools
 from planner.eval.playing import PlannerPlayer, Played
@@ -333,13 +333,14 @@ async def test_a_run_that_was_cut_goes_on_and_other_settings_are_not_mixed_in(tm
 async def test_a_running_platform_is_asked_as_its_clients_ask_it() -> None:
     steps = [{"kind": "plan", "actions": [call("sam")], "value": "", "thoughts": "", "results": [], "planner_ms": 5.0}]
     transport, bodies = chat_transport("Cut out.", steps)
-    player = GatewayPlayer("http://platform", stand_in_picture(), transport=transport)
     case = CASES["int-01"]
-    played = await player.play(case)
+    async with GatewayClient("http://platform", transport=transport) as client:
+        player = GatewayPlayer(client, stand_in_picture())
+        played = await player.play(case)
+        await player.play(CASES["exa-01"])
     kinds = [part["type"] for part in bodies[0]["messages"][-1]["content"]]
     assert kinds == ["image_url", "points", "text"]
     assert judged(case, played, TOOLS).choice
-    await player.play(CASES["exa-01"])
     assert [part["type"] for part in bodies[1]["messages"][-1]["content"]] == ["image_url", "reference", "text"]
 
 

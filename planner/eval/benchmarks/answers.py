@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Protocol
 from planner.eval.benchmarks.endpoint import Endpoint, image_part
 from planner.eval.gateway import GatewayClient
 from planner.eval.journal import Journal, fingerprint
+from planner.eval.parallel import each
 
 
 @dataclass(frozen=True)
@@ -64,20 +64,11 @@ async def answers_to(
 ) -> dict[str, str]:
     """Ask what the journal does not have yet; the answers by question."""
     waiting = [question for question in questions if question.id not in journal]
-    done = len(questions) - len(waiting)
-    room = asyncio.Semaphore(at_once)
-    tell(done, len(questions))
 
-    async def one(question: Question) -> None:
-        nonlocal done
-        async with room:
-            journal.keep(question.id, {"text": await answerer.answer(question)})
-            done += 1
-            tell(done, len(questions))
+    async def ask(question: Question) -> None:
+        journal.keep(question.id, {"text": await answerer.answer(question)})
 
-    async with asyncio.TaskGroup() as group:
-        for question in waiting:
-            group.create_task(one(question))
+    await each(waiting, ask, at_once=at_once, known=len(questions) - len(waiting), tell=tell)
     return {question.id: str(journal.results[question.id]["text"]) for question in questions}
 
 

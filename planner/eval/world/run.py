@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
@@ -16,6 +15,7 @@ from planner.eval.command import EvaluationError
 from planner.eval.figures import Share, table
 from planner.eval.gateway import Reply, boxes_part, picture_part, points_part, reference_part
 from planner.eval.journal import Journal
+from planner.eval.parallel import each
 from planner.eval.world.turns import Dialogue, Scenes, Turn
 from services.embedded.world.concepts import BACKGROUNDS
 
@@ -101,25 +101,13 @@ async def ask_all(
         until: is asked before every dialogue; nothing new is begun once it says yes.
     """
     waiting = [dialogue for dialogue in made if dialogue.id not in journal]
-    done = len(made) - len(waiting)
-    room = asyncio.Semaphore(at_once)
     eyes = SkillEyes(client)
-    tell(done, len(made))
 
-    async def one(dialogue: Dialogue) -> None:
-        nonlocal done
-        async with room:
-            if until():
-                return
-            journal.keep(
-                dialogue.id, {"row": dialogue.row, "turns": await _asked(dialogue, scenes, client, eyes, mode)}
-            )
-            done += 1
-            tell(done, len(made))
+    async def ask(dialogue: Dialogue) -> None:
+        turns = await _asked(dialogue, scenes, client, eyes, mode)
+        journal.keep(dialogue.id, {"row": dialogue.row, "turns": turns})
 
-    async with asyncio.TaskGroup() as group:
-        for dialogue in waiting:
-            group.create_task(one(dialogue))
+    await each(waiting, ask, at_once=at_once, known=len(made) - len(waiting), tell=tell, until=until)
 
 
 async def _asked(
