@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import time
-import uuid
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -13,9 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.disconnect import ClientGone
 from gateway.errors import BodyTooLarge, to_http
 from gateway.metrics import GatewayMetrics
+from gateway.request_headers import request_id
 from gateway.responses import CLIENT_CLOSED_REQUEST, error_response
 
-_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
 UNMATCHED = "(unmatched)"
 """Route label of requests that no route took."""
@@ -35,15 +33,14 @@ class RequestId:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        offered = Headers(scope=scope).get("x-request-id", "")
-        request_id = offered if _SANE_ID.fullmatch(offered) else f"req_{uuid.uuid4().hex}"
-        scope.setdefault("state", {})["request_id"] = request_id
+        given_id = request_id(Headers(scope=scope).get("x-request-id", ""))
+        scope.setdefault("state", {})["request_id"] = given_id
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        structlog.contextvars.bind_contextvars(request_id=given_id)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                MutableHeaders(scope=message)["X-Request-ID"] = given_id
             await send(message)
 
         await self.app(scope, receive, send_with_id)

@@ -20,6 +20,7 @@ from gateway.ports import (
     SkillClient,
     TurnRunner,
 )
+from gateway.request_headers import wants_fresh
 from gateway.settings import GatewaySettings
 from services.core.context import CallContext
 
@@ -68,10 +69,9 @@ def call_context(request: Request, deadline_s: float) -> CallContext:
 
     `Cache-Control: no-cache` asks for fresh results.
     """
-    directives = {part.strip().lower() for part in request.headers.get("cache-control", "").split(",")}
     return CallContext(
         request_id=request.state.request_id,
         owner=ANONYMOUS,
         deadline=time.time() + deadline_s,
-        fresh="no-cache" in directives,
+        fresh=wants_fresh(request.headers.get("cache-control", "")),
     )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,11 +16,11 @@ from gateway.api.grpc.status import status_code, trailing_metadata
 from gateway.error_handlers import http_error
 from gateway.metrics import GatewayMetrics
 from gateway.parts import ANONYMOUS
+from gateway.request_headers import request_id, wants_fresh
 from services.core.context import CallContext
 from services.core.errors import DeadlineExceeded
 
 Context = grpc.aio.ServicerContext[Any, Any]
-_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _log = structlog.get_logger("gateway.access")
 
 
@@ -58,23 +56,22 @@ async def answering(
         abort_at_limit: cancel the block itself after `limit_s` seconds.
     """
     sent = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
-    offered = sent.get("x-request-id", "")
-    request_id = offered if _SANE_ID.fullmatch(offered) else f"req_{uuid.uuid4().hex}"
-    fresh = "no-cache" in {part.strip().lower() for part in sent.get("cache-control", "").split(",")}
-    structlog.contextvars.bind_contextvars(request_id=request_id)
+    given_id = request_id(sent.get("x-request-id", ""))
+    fresh = wants_fresh(sent.get("cache-control", ""))
+    structlog.contextvars.bind_contextvars(request_id=given_id)
     started = time.perf_counter()
     code = grpc.StatusCode.CANCELLED
     try:
-        await context.send_initial_metadata((("x-request-id", request_id),))
+        await context.send_initial_metadata((("x-request-id", given_id),))
         async with asyncio.timeout(limit_s if abort_at_limit else None) as limit:
-            yield Call(request_id, fresh, limit_s, context)
+            yield Call(given_id, fresh, limit_s, context)
         code = grpc.StatusCode.OK
     except Exception as error:  # noqa: BLE001 - the edge of the process: nothing unknown may reach a client
         too_slow = isinstance(error, TimeoutError) and limit.expired()
         found = http_error(DeadlineExceeded(f"Not over after {limit_s:g} s: send faster.") if too_slow else error)
         code = status_code(found)
-        body = found.body(request_id)["error"]
-        await context.abort(code, body["message"], trailing_metadata(found, request_id))
+        body = found.body(given_id)["error"]
+        await context.abort(code, body["message"], trailing_metadata(found, given_id))
     finally:
         elapsed_s = time.perf_counter() - started
         metrics.grpc_call(method, code.name, elapsed_s)

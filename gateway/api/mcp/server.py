@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +17,7 @@ from gateway.api.mcp.tool import Caller, McpTool
 from gateway.error_handlers import http_error
 from gateway.metrics import GatewayMetrics
 from gateway.parts import GatewayParts
+from gateway.request_headers import request_id, wants_fresh
 
 Context = ServerRequestContext[Any, Any]
 INSTRUCTIONS = (
@@ -91,9 +91,8 @@ def _caller(context: Context) -> Caller:
 
     request = context.request
     if request is None:
-        return Caller(f"req_{uuid.uuid4().hex}", False, report)
-    directives = {part.strip().lower() for part in request.headers.get("cache-control", "").split(",")}
-    return Caller(request.state.request_id, "no-cache" in directives, report)
+        return Caller(request_id(), False, report)
+    return Caller(request.state.request_id, wants_fresh(request.headers.get("cache-control", "")), report)
 
 
 @contextmanager
