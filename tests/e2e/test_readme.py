@@ -60,7 +60,9 @@ def test_the_python_client(stack: Stack) -> None:
 
 @pytest.mark.stack
 def test_the_command_line(stack: Stack, tmp_path: Path) -> None:
-    script = block("command-line").replace("found.png", str(tmp_path / "found.png"))
+    script = block("command-line")
+    for name in ("found.png", "mask.png"):
+        script = script.replace(name, str(tmp_path / name))
     environment = {key: value for key, value in stack.environment.items() if key != "LLAVA_PLUS_URL"}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
@@ -74,9 +76,11 @@ def test_the_command_line(stack: Stack, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Summer Book Fair" in done.stdout
     assert re.search(r"^\d  pig  0\.\d\d  \d+,\d+ to \d+,\d+$", done.stdout, re.MULTILINE)
-    assert '"masks_rle"' in done.stdout
-    with Image.open(tmp_path / "found.png") as drawn, Image.open(ROOT / "docs/examples/meadow.webp") as meadow:
-        assert drawn.size == meadow.size
+    assert re.search(r"^1  0\.\d\d  \d+,\d+ to \d+,\d+  \d+\.\d% of the picture$", done.stdout, re.MULTILINE)
+    with Image.open(ROOT / "docs/examples/meadow.webp") as meadow:
+        for name in ("found.png", "mask.png"):
+            with Image.open(tmp_path / name) as written:
+                assert written.size == meadow.size
 
 
 @needs_curl
