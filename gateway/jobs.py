@@ -28,14 +28,21 @@ class JobRunner:
     """Takes jobs while it is `running`.
 
     Args:
+        done: told of each job that has ended, with its outcome and how long it ran, seconds.
         progress: asked for the progress of skill calls, where there is somebody to ask.
     """
 
     def __init__(
-        self, store: JobStore, execute: Execute, settings: GatewaySettings, progress: ProgressSource | None = None
+        self,
+        store: JobStore,
+        execute: Execute,
+        done: Callable[[str, float], None],
+        settings: GatewaySettings,
+        progress: ProgressSource | None = None,
     ) -> None:
         self._store = store
         self._execute = execute
+        self._done = done
         self._settings = settings
         self._progress = progress
         self._stopping = False
@@ -104,7 +111,9 @@ class JobRunner:
             for task in (work, beats):
                 task.cancel()
             await asyncio.gather(work, beats, return_exceptions=True)
-            self._log.info("job", outcome=outcome, elapsed_ms=round((time.perf_counter() - started) * 1e3))
+            elapsed_s = time.perf_counter() - started
+            self._done(outcome, elapsed_s)
+            self._log.info("job", outcome=outcome, elapsed_ms=round(elapsed_s * 1e3))
 
     async def _bounded(self, job: RunningJob, told: _Told) -> object:
         deadline_s = self._settings.job_deadline_s

@@ -41,6 +41,12 @@ class GatewayMetrics:
             buckets=HTTP_BUCKETS_S,
             registry=registry,
         )
+        self._jobs = Counter(
+            "llava_plus_jobs", "Jobs run: succeeded, failed, cancelled or lost.", ["outcome"], registry=registry
+        )
+        self._job_seconds = Histogram(
+            "llava_plus_job_seconds", "Jobs, without their wait.", buckets=MODEL_BUCKETS_S, registry=registry
+        )
         self._turns = Counter("llava_plus_turns", "Chat turns by how they ended.", ["outcome"], registry=registry)
         self._planner_seconds = Histogram(
             "llava_plus_planner_seconds", "Planner calls.", buckets=MODEL_BUCKETS_S, registry=registry
@@ -63,6 +69,10 @@ class GatewayMetrics:
     def grpc_call(self, method: str, code: str, seconds: float) -> None:
         self._grpc_calls.labels(method, code).inc()
         self._grpc_seconds.labels(method).observe(seconds)
+
+    def job_done(self, outcome: str, seconds: float) -> None:
+        self._jobs.labels(outcome).inc()
+        self._job_seconds.observe(seconds)
 
     def skill_call(self, skill: str, outcome: str, seconds: float) -> None:
         """Count one call. A name that no skill has (a planner may invent one) is counted as `unknown`."""

@@ -110,7 +110,10 @@ def _outline(
     draw = ImageDraw.Draw(picture)
     width, height = picture.width - 1, picture.height - 1
     x0, y0, x1, y1 = box[0] * width, box[1] * height, box[2] * width, box[3] * height
-    draw.rectangle((x0, y0, x1, y1), outline=colour, width=max(1, round(max(picture.size) / 300)))
+    line = max(2, round(max(picture.size) / 300))
+    # On a background of its own colour a line is seen by its light edges.
+    draw.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline="white", width=line + 2)
+    draw.rectangle((x0, y0, x1, y1), outline=colour, width=line)
     if label:
         # Pillow's built-in font knows Latin letters only.
         text = label.encode("ascii", "replace").decode()

@@ -77,7 +77,7 @@ def job_runner(parts: GatewayParts, metrics: GatewayMetrics) -> JobRunner:
     async def execute(job: RunningJob, report: Report) -> dict[str, Any]:
         return await done(job, report, parts, metrics)
 
-    return JobRunner(parts.jobs, execute, parts.settings, parts.progress)
+    return JobRunner(parts.jobs, execute, metrics.job_done, parts.settings, parts.progress)
 
 
 async def done(job: RunningJob, report: Report, parts: GatewayParts, metrics: GatewayMetrics) -> dict[str, Any]:

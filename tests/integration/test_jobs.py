@@ -242,6 +242,7 @@ async def test_a_job_that_fails_says_why_as_the_endpoint_would(
     assert result.status_code == status
     assert result.json()["error"]["request_id"] == done["id"]
     assert (await until(client, await submit(client), over))["status"] == "failed", "the runner goes on"
+    assert 'llava_plus_jobs_total{outcome="failed"}' in (await client.get("/metrics")).text
 
 
 async def test_a_job_that_waits_is_cancelled_at_once(platform: Platform) -> None:
