@@ -87,7 +87,7 @@ def test_every_row_makes_valid_conversations_that_survive_the_released_form(row:
 
 @pytest.mark.parametrize("row", ROWS)
 def test_rows_call_only_the_skills_that_they_declare(row: str) -> None:
-    if row in ("no_picture", "failure"):
+    if row == "failure":
         return
     for conversation in conversations(row):
         called = {
@@ -117,7 +117,7 @@ def test_every_skill_of_the_platform_has_a_row() -> None:
 def test_short_thoughts_of_different_skills_start_with_different_words() -> None:
     firsts: dict[str, set[str]] = {}
     for row in ROWS.values():
-        if row.name in ("wishes", "failure", "mixed", "follow_ups", "inpainting", "layout", "no_picture"):
+        if row.name in ("wishes", "failure", "mixed", "follow_ups", "inpainting", "layout"):
             continue
         for conversation in conversations(row.name, choice_only=True):
             output = next(turn.output for turn in conversation if isinstance(turn, AssistantTurn))

@@ -51,6 +51,7 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
             conversation.CHAT,
             conversation.IMPOSSIBLE,
             conversation.NO_PICTURE,
+            conversation.NOTHING_MARKED,
             conversation.FAILURE,
         )
     }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from planner.data.desk import FAILED, NO_TOOL, Desk, Request
 from planner.data.phrasebook import Wording, read_wordings
-from planner.data.rows.base import SingleRequest
-from planner.data.rows.kinds import EVERY
+from planner.data.rows.base import Maker, SingleRequest
+from planner.data.rows.interactive import segment_by_example
+from planner.data.rows.kinds import EVERY, MARKED
 from planner.data.wordings import lines, normalised, pairs
+from services.core.spec import Symbol
 
 _OUTDATED = re.compile(r"only read|can read the text|reading the text|read text in pictures with a tool|Not yet")
 _ERRORS = (
@@ -19,6 +21,16 @@ _ERRORS = (
     "The skill broke on this input.",
     "The skill is busy: its queue is full.",
 )
+_NO_MARK = (
+    "Please mark what you mean: click on it or draw a box around it.",
+    "What do you mean? Please click on it or draw a box.",
+    "Nothing is marked yet. Please click on the thing or draw a box around it.",
+)
+_NO_EXAMPLE = (
+    "Please give a reference picture with a mask first.",
+    "There is no example yet: please give a reference picture and mark the thing in it.",
+)
+_EXAMPLE_SHARE = 0.3
 _APOLOGIES = (
     "Sorry, the tool failed. Please try again later.",
     "Sorry, that did not work: the tool failed.",
@@ -75,6 +87,24 @@ class NoPicture:
 
 
 @dataclass(frozen=True)
+class NothingMarked:
+    """A wish about what is marked, or like an example, where nothing is marked or given."""
+
+    name: str = "nothing_marked"
+    title: str = "Nothing marked"
+    skills: tuple[str, ...] = ()
+
+    def build(self, desk: Desk) -> None:
+        example = desk.rng.random() < _EXAMPLE_SHARE
+        if example:
+            request = segment_by_example(desk)
+        else:
+            request = _any(desk, lambda one: bool(one.marks or Symbol.MASK in one.given), MARKED)
+        desk.ask(replace(request, marks={}, given=()))
+        desk.say(desk.rng.choice(_NO_EXAMPLE if example else _NO_MARK))
+
+
+@dataclass(frozen=True)
 class Failure:
     """A tool that fails; the planner says so."""
 
@@ -89,9 +119,9 @@ class Failure:
         desk.say(desk.rng.choice(_APOLOGIES), FAILED)
 
 
-def _any(desk: Desk, fits: Callable[[Request], bool]) -> Request:
+def _any(desk: Desk, fits: Callable[[Request], bool], makers: Sequence[Maker] = EVERY) -> Request:
     while True:
-        request: Request = desk.rng.choice(EVERY)(desk)
+        request: Request = desk.rng.choice(makers)(desk)
         if fits(request):
             return request
 
@@ -99,4 +129,5 @@ def _any(desk: Desk, fits: Callable[[Request], bool]) -> Request:
 CHAT = SingleRequest("conversation", "Conversation without tools", (), ((1.0, chat),))
 IMPOSSIBLE = SingleRequest("impossible", "Wishes that cannot be met", (), ((1.0, impossible),))
 NO_PICTURE = NoPicture()
+NOTHING_MARKED = NothingMarked()
 FAILURE = Failure()

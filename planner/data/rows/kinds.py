@@ -47,10 +47,15 @@ SEVERAL: Final[tuple[Maker, ...]] = (
 )
 """What can be wished for together in one message."""
 
-EVERY: Final[tuple[Maker, ...]] = (
-    *SEVERAL,
+MARKED: Final[tuple[Maker, ...]] = (
     interactive.segment_marked,
     interactive.segment_levels,
     painting.inpaint_marked,
+)
+"""About what a person marked."""
+
+EVERY: Final[tuple[Maker, ...]] = (
+    *SEVERAL,
+    *MARKED,
     painting.along_layout,
 )

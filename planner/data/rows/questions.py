@@ -32,13 +32,16 @@ _SHARES: Mapping[str, float] = {
     "scene": 0.14,
     "category": 0.1,
     "larger": 0.06,
-    "open": 0.2,
 }
+_OPEN_SHARE = 0.6
 
 
 def question(desk: Desk) -> Request:
-    kinds = [kind for kind in _SHARES if desk.choice_only or kind != "open"]
-    kind = desk.rng.choices(kinds, [_SHARES[kind] for kind in kinds])[0]
+    # What labels do not answer can be asked for only where nothing has to be answered.
+    if desk.choice_only and desk.rng.random() < _OPEN_SHARE:
+        kind = "open"
+    else:
+        kind = desk.rng.choices(list(_SHARES), list(_SHARES.values()))[0]
     wording = desk.book.of_kind("question", kind)
     slots = _slots(desk, kind)
     text = slots.spoken(wording.text)
