@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class ToolCommands(TyperGroup):
         tools = _tools(ctx, quietly=ctx.resilient_parsing)
         tool = tools.get(cmd_name) or next((one for one in tools.values() if cmd_name in one.aliases), None)
         if tool is not None:
-            return typer.main.get_command(tool_command(tool, call_tool))
+            return typer.main.get_command(tool_command(tool, partial(call_tool, url=ctx.params.get("url"))))
         if ctx.resilient_parsing or cmd_name.startswith("-"):
             return None
         raise unknown_tool(cmd_name, tools.values())
@@ -71,10 +72,14 @@ def call(url: Url = None) -> None:
     """Call one tool, without the planner. `llava-plus call TOOL --help` shows its options."""
 
 
-def call_tool(call: ToolCall) -> None:
-    """Run it, show what it found, and write the files that were asked for; or leave it to a job."""
+def call_tool(call: ToolCall, url: str | None = None) -> None:
+    """Run it, show what it found, and write the files that were asked for; or leave it to a job.
+
+    Args:
+        url: of the platform, where the call itself names none.
+    """
     chosen = call.chosen
-    with ending(as_json=chosen["as_json"]), connect(chosen["url"], chosen["timeout"]) as client:
+    with ending(as_json=chosen["as_json"]), connect(chosen["url"] or url, chosen["timeout"]) as client:
         if chosen["job"]:
             job = _submitted(client, call)
             typer.echo(json.dumps(job.model_dump(mode="json")) if chosen["as_json"] else job.id)

@@ -17,7 +17,7 @@ from deploy.cli.steps import step_lines
 from deploy.cli.terminal_pictures import Form, detect, show
 from deploy.cli.waiting import waiting
 from deploy.errors import UsageError
-from llava_plus import Answer, Client, Conversation, Delta, Progress
+from llava_plus import Answer, Client, Delta, Progress
 from llava_plus.chat import Options
 
 
@@ -43,20 +43,15 @@ class Talk:
         self._console = Console()
         self._form: Form | None = None
         self._conversation = client.conversation(session)
-        self._picture: str | None = None
 
     @property
     def session(self) -> str | None:
         return self._conversation.id
 
-    @property
-    def conversation(self) -> Conversation:
-        return self._conversation
-
     def begin(self, session: str | None) -> None:
         """Another conversation, or a new one."""
         self._conversation = self.client.conversation(session)
-        self.produced, self._picture = [], None
+        self.produced = []
 
     def say(self, text: str, pictures: Sequence[str | bytes], options: Options) -> Answer:
         """Ask, and show the answer as it comes."""
@@ -112,24 +107,20 @@ class Talk:
         return self._form is not Form.NONE
 
     def overlay(self) -> bytes:
-        """The current picture with what was found in it, PNG.
+        """The picture in which boxes or masks were found last, with them drawn over it, PNG.
 
         Raises:
-            UsageError: there is no picture yet.
+            UsageError: none were found.
         """
-        if self.session is None:
-            raise UsageError("Nothing has been asked about a picture yet.")
-        if self._picture is None:
-            images = self.client.session(self.session).images
-            if not images:
-                raise UsageError("There is no picture in this conversation.")
-            self._picture = images[-1]
-        return self.client.image_bytes(self._picture, "overlay", session=self.session)
+        turns = self.client.session(self.session, debug=True).turns if self.session is not None else []
+        calls = [call for turn in turns for step in turn.steps or () for call in step.results]
+        for call in reversed(calls):
+            if (call.boxes or call.masks_rle) and "image" in call.images:
+                return self.client.image_bytes(call.images["image"], "overlay", session=self.session)
+        raise UsageError("Nothing that can be drawn has been found in this conversation yet.")
 
     def _note(self, answer: Answer) -> None:
         self.produced += [handle for handle in answer.produced_images if handle not in self.produced]
-        if answer.images:
-            self._picture = answer.images[-1]
 
     def _safe(self, piece: str) -> str:
         """A terminal gets no control characters; a file gets the answer as it is."""

@@ -19,9 +19,8 @@ Url = Annotated[
     str | None,
     typer.Option(
         "--url",
-        envvar="LLAVA_PLUS_URL",
         metavar="URL",
-        help="Where the platform runs; what `llava-plus up` started on this machine when absent.",
+        help="Where the platform runs; LLAVA_PLUS_URL, or what `llava-plus up` started here, when absent.",
         show_default=False,
     ),
 ]

@@ -80,13 +80,16 @@ def test_a_conversation_with_pictures_marks_and_plans(address: str, folder: Path
 def test_what_was_found_is_drawn_over_the_picture(address: str, folder: Path) -> None:
     with chatting(address, folder, "red.png") as chat:
         chat.wait_for("you> ")
-        assert "Nothing has been asked" in said(chat, "/overlay")
+        assert "Nothing that can be drawn" in said(chat, "/overlay")
+        said(chat, "paint it")
+        assert "Nothing that can be drawn" in said(chat, "/overlay")
         said(chat, "find it")
+        said(chat, "And what else?")
         assert "saved: drawn.png" in said(chat, "/overlay drawn.png")
         chat.type("\x04")
         assert chat.end() == 0
     with Image.open(folder / "drawn.png") as drawn:
-        assert drawn.size == (60, 40)
+        assert drawn.convert("RGB").getpixel((58, 1)) == EDIT_COLOUR, "it was found in the painted picture"
 
 
 def test_mistakes_are_told_and_the_chat_goes_on(address: str, folder: Path) -> None:

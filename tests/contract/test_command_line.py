@@ -105,6 +105,16 @@ def test_json_arguments_are_taken_and_overruled_by_options(platform: Platform) -
     assert platform.skills.calls[-1].args == {"caption": "dog", "box_threshold": 0.5}
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_the_platforms_address_may_stand_before_or_after_the_tool(
+    platform: Platform, before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLAVA_PLUS_URL", f"http://127.0.0.1:{free_port()}")
+    url = ["--url", platform.url]
+    done = run("call", *(url if before else []), "tag", "red.png", *([] if before else url))
+    assert done.lines == ["tags: cat, dog"]
+
+
 def test_json_is_all_that_standard_output_holds() -> None:
     data = run("call", "find", "red.png", "--caption", "cat", "--json").data
     assert data["tool"] == "find"
