@@ -43,8 +43,9 @@ async def chat_completions(body: ChatRequest, request: Request, idempotency_key:
     """Ask about a picture.
 
     With `stream` the answer comes as OpenAI's chunks; the last one also carries `session_id`, `images`,
-    `produced_images` and, with `debug`, `debug`, and its choice has `pictures`. What fails before the first piece of
-    the answer has a status of its own; what fails later is an event with `error`, without `[DONE]` after it.
+    `produced_images` and, with `debug`, `debug`, and its choice has `pictures`. With `debug`, chunks with `progress`
+    say while tools run which start and end. What fails before the first piece of the answer has a status of its own;
+    what fails later is an event with `error`, without `[DONE]` after it.
 
     With `n` the first answer is the session's, and the steps are its; the others are sampled beside it and leave no
     trace but the pictures that they made. All of them come, or an error. `n` cannot be streamed.

@@ -34,7 +34,8 @@ export class Composer {
     this.running = running;
     part("stop").hidden = !running;
     part("send").hidden = running;
-    if (focused === part("stop") || focused === part("send")) this.focus();
+    // To the button that takes its place, and not into the text: on a phone that would bring the keys up.
+    if (focused === part("stop") || focused === part("send")) part(running ? "stop" : "send").focus();
   }
 
   focus() {

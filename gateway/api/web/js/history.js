@@ -8,8 +8,12 @@ const PAGE = 20;
 const UNITS = [["day", 86_400], ["hour", 3600], ["minute", 60]];
 
 export class History {
-  /** @param onOpen called with an id; @param onDeleted called with the id that is gone. */
-  constructor({ onOpen, onDeleted }) {
+  /**
+   * @param onOpen called with an id; @param onDeleted called with the id that is gone
+   * @param connection tells when the gateway answers again
+   */
+  constructor({ onOpen, onDeleted, connection }) {
+    this.connection = connection;
     this.onOpen = onOpen;
     this.onDeleted = onDeleted;
     this.current = null;
@@ -37,6 +41,7 @@ export class History {
       part("sessions-state").textContent = this.shown.length ? "" : "Conversations that you have will be listed here.";
     } catch (error) {
       part("sessions-state").textContent = error.message;
+      if (error.unreachable) this.connection.lost(() => this.refresh());
     }
     this.#draw();
   }

@@ -37,6 +37,7 @@ const past = new History({
     menu(false);
   },
   onDeleted: (id) => id === chat.session && fresh(),
+  connection,
 });
 let tools = null;
 

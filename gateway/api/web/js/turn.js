@@ -70,7 +70,10 @@ export class TurnView {
     this.#stage();
     const said = cached.length ? h("span", { class: "badge" }, "from the cache") : null;
     if (said) said.title = `Results of an earlier, equal call: ${cached.join(", ")}`;
-    const copy = button({ icon: "copy", label: "Copy the answer", onclick: () => navigator.clipboard?.writeText(this.text) });
+    // Browsers have no clipboard for pages that come unencrypted from another machine.
+    const copy = navigator.clipboard
+      ? button({ icon: "copy", label: "Copy the answer", onclick: () => navigator.clipboard.writeText(this.text) })
+      : null;
     this.notes.replaceChildren(...[copy, said].filter(Boolean));
     this.showPlan(this.planWanted);
   }
