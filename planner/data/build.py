@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,8 @@ class Builder:
         pictures = self._sources[number].pictures
 
         def draw() -> LabelledPicture:
-            return pictures[rng.randrange(len(pictures))]
+            drawn = pictures[rng.randrange(len(pictures))]
+            return replace(drawn, name=f"{PICTURES}/{drawn.name}")
 
         choice_only = rng.random() < self._recipe.choice_share
         return Desk(
@@ -157,10 +158,10 @@ class Builder:
         )
 
     def _save(self, picture: LabelledPicture, conversation: Conversation) -> None:
-        shown = any(turn.images for turn in conversation if isinstance(turn, UserTurn))
-        if not shown or picture.pixels is None:
+        shown = [name for turn in conversation if isinstance(turn, UserTurn) for name in turn.images]
+        if picture.name not in shown or picture.pixels is None:
             return
-        path = self._folder / PICTURES / picture.name
+        path = self._folder / picture.name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             picture.pixels().save(path, quality=88)

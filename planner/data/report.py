@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from planner.data.build import DATA, PICTURES, RECIPE, evaluation_requests
+from planner.data.build import DATA, RECIPE, evaluation_requests
 from planner.data.duplicates import near_duplicates
 from planner.data.recipe import DataError
 from planner.data.released import Sample
@@ -159,7 +159,7 @@ def _sample(sample: Sample) -> str:
     names = [images] if isinstance(images, str) else images
     boxes = "".join(_rectangle(box) for box in _boxes(sample))
     pictures = "".join(
-        f'<div class=picture><img loading=lazy src="{PICTURES}/{html.escape(name)}" alt="">'
+        f'<div class=picture><img loading=lazy src="{html.escape(name)}" alt="">'
         f'<svg viewBox="0 0 1 1" preserveAspectRatio=none>{boxes}</svg></div>'
         for name in names
     )

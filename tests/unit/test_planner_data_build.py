@@ -32,7 +32,7 @@ def test_a_build_makes_valid_samples_with_their_pictures(tmp_path: Path) -> None
     for row in rows:
         assert to_conversation(row)
         if "image" in row:
-            with Image.open(tmp_path / PICTURES / row["image"]) as shown:
+            with Image.open(tmp_path / row["image"]) as shown:
                 assert shown.size == (64, 64)
 
 

@@ -16,23 +16,13 @@ from planner.data.llava.noun_phrases import noun_phrases
 from planner.data.readers.base import read_json, read_lines
 from planner.data.recipe import DataError
 from planner.data.released import IMAGE_MARK, Sample
+from planner.data.wordings import lines
 
 OCCURRENCES_MIN = 3
 CAPTIONS_MAX = 100
 
-INSTRUCTIONS = (
-    "Describe the picture briefly.",
-    "What does the picture show, in one sentence?",
-    "Give a short caption for this picture.",
-    "Say in a few words what is to be seen.",
-    "Summarise the picture.",
-    "Write a brief description of the photo.",
-    "What is in this image? Keep it short.",
-    "Caption this in one line.",
-    "Tell in brief what the photo shows.",
-    "Put the image into one plain sentence.",
-    "Give the gist of the picture.",
-)
+INSTRUCTIONS = "brief_caption.txt"
+"""The file of short instructions in `planner.data.wordings`."""
 
 Pair = tuple[str, str]
 """A picture's file and its caption."""
@@ -65,7 +55,7 @@ def samples(pairs: Sequence[Pair], seed: int = 0) -> Iterator[Sample]:
     """The pairs as single-turn samples: a short instruction, and the caption as the answer."""
     rng = random.Random(seed)
     for number, (image, caption) in enumerate(pairs):
-        human = {"from": "human", "value": IMAGE_MARK + rng.choice(INSTRUCTIONS)}
+        human = {"from": "human", "value": IMAGE_MARK + rng.choice(lines(INSTRUCTIONS))}
         gpt = {"from": "gpt", "thoughts": "", "actions": [], "value": caption}
         yield {"id": f"pair_{number:06}", "image": image, "conversations": [human, gpt]}
 

@@ -52,6 +52,7 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
             conversation.IMPOSSIBLE,
             conversation.NO_PICTURE,
             conversation.NOTHING_MARKED,
+            captions.PLAIN,
             conversation.FAILURE,
         )
     }
