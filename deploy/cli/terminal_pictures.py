@@ -28,6 +28,8 @@ COLUMNS_MAX = 72
 ROWS_MAX = 28
 CELL_PX = (10, 20)
 """Width and height of a character cell, about, in pixels."""
+BLOCK_PX = (1, 2)
+"""What half blocks show of a picture in a cell."""
 ANSWER_WAIT_S = 0.2
 KITTY_CHUNK_CHARS = 4096
 SIXEL_COLOURS = 128
@@ -71,18 +73,18 @@ def show(picture: Image.Image, form: Form, console: Console) -> None:
     """Write the picture to the console's terminal, as wide as it may be; nothing for `NONE`."""
     if form is Form.NONE:
         return
-    columns, rows = cells(picture.size, console.width)
     if form is Form.BLOCKS:
-        console.print(half_blocks(picture, columns, rows))
+        console.print(half_blocks(picture, *cells(picture.size, console.width, BLOCK_PX)))
         return
+    columns, rows = cells(picture.size, console.width)
     encode = {Form.KITTY: kitty, Form.ITERM2: iterm2, Form.SIXEL: sixel}[form]
     console.file.write(encode(picture.convert("RGB"), columns, rows) + "\n")
     console.file.flush()
 
 
-def cells(size: tuple[int, int], console_columns: int) -> tuple[int, int]:
+def cells(size: tuple[int, int], console_columns: int, cell_px: tuple[int, int] = CELL_PX) -> tuple[int, int]:
     """Columns and rows of a picture of that size in pixels: its shape kept, within the limits, never enlarged."""
-    width, height = size[0] / CELL_PX[0], size[1] / CELL_PX[1]
+    width, height = size[0] / cell_px[0], size[1] / cell_px[1]
     scale = min(1.0, min(console_columns, COLUMNS_MAX) / width, ROWS_MAX / height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 

@@ -66,6 +66,7 @@ def test_a_picture_keeps_its_shape_and_its_bounds() -> None:
     assert cells((100, 4000), 200)[1] == 28
     assert cells((30, 40), 80) == (3, 2), "small pictures are not enlarged"
     assert cells((1, 1), 80) == (1, 1)
+    assert cells((256, 256), 80, (1, 2)) == (56, 28)
 
 
 def test_kittys_pieces_are_the_picture() -> None:
