@@ -31,6 +31,8 @@ PICTURES = "pictures"
 DATA = "data.jsonl"
 RECIPE = "recipe.json"
 _TRIES = 12
+_GOLDEN = 0.618034
+"""Steps of this share of a deck spread the places at which shards start, so that a few shards use most wordings."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Builder:
             path = self._shard(number)
             if path.exists():
                 continue
-            self._build(number, shard, len(shards))
+            self._build(number, shard)
             made += len(shard)
             left = (time.monotonic() - started) / made * (self._recipe.samples - shard.stop)
             self._tell(f"{shard.stop} of {self._recipe.samples} samples, {left:.0f} s left")
@@ -109,8 +111,8 @@ class Builder:
             raise DataError(f"{self._folder} holds data of another recipe: choose another folder or remove it.")
         path.write_text(written, encoding="utf-8")
 
-    def _build(self, number: int, shard: range, shards: int) -> None:
-        book = Phrasebook(self._recipe.seed, number / shards)
+    def _build(self, number: int, shard: range) -> None:
+        book = Phrasebook(self._recipe.seed, number * _GOLDEN % 1.0)
         refused: Counter[str] = Counter()
         lines = [json.dumps(self.sample(index, book, refused), ensure_ascii=False) for index in shard]
         counts = self._folder / f"refused-{number:05}.json"
