@@ -7,13 +7,9 @@ import zlib
 from typing import Any
 
 import schemathesis
-from PIL import Image
-
-from services.core.images import encode
 
 HANDLE = "FUZZ_IMAGE"
 IDS = {"image_id": HANDLE, "session_id": "FUZZ_SESSION", "job_id": "FUZZ_JOB"}
-PICTURE = encode(Image.new("RGB", (8, 8)))
 _PICTURES = frozenset({"image", "mask", "url"})
 
 
@@ -44,8 +40,6 @@ def map_body(context: schemathesis.HookContext, body: Any) -> Any:
     if isinstance(body, dict) and _chosen(body):
         if body.get("messages") and isinstance(body["messages"], list):
             return {**body, "messages": [*body["messages"][:-1], {"role": "user", "content": "What is it?"}]}
-        if "file" in body:
-            return {"file": PICTURE}
         if "chat" in body and "tool" in body:
             return {"tool": "easyocr", "input": {"image": os.environ[HANDLE]}}
     return body
