@@ -7,16 +7,21 @@ loads one when it is first used, and vLLM drops the least used when there are mo
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+from planner.conversion.source import TensorFiles
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _ADAPTERS, _NUMBER, _ACTIVE = "planner:adapters", "planner:adapters:number", "planner:adapters:active"
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+
+_LAYER = re.compile(r"layers\.\d+\.\w+\.\w+")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 
@@ -150,8 +155,11 @@ def checked_request(data: dict[str, Any]) -> AdapterRequest:
     return request
 
 
-def checked_folder(given: str, rank_max: int) -> tuple[Path, int]:
+def checked_folder(given: str, rank_max: int, model: Path) -> tuple[Path, int]:
     """An adapter's folder, absolute, and its rank.
+
+    Args:
+        model: folder of the model that it must fit; not looked at where it is none, as of a model from a hub.
 
     Raises:
         AdapterRefused: it holds no LoRA adapter that vLLM can serve beside others.
@@ -170,4 +178,24 @@ def checked_folder(given: str, rank_max: int) -> tuple[Path, int]:
         raise AdapterRefused("The adapter brings whole modules along, such as a projector: merge it into its model.")
     if rank > rank_max:
         raise AdapterRefused(f"The adapter's rank is {rank}; the planner was started for {rank_max} at most.")
+    if model.is_dir():
+        _check_fit(folder, model)
     return folder, rank
+
+
+def _check_fit(folder: Path, model: Path) -> None:
+    """Compare shapes: vLLM takes an adapter of another model without a word."""
+    shapes = {_module(name): info.shape for name, info in TensorFiles(model).tensors.items() if info.shape[1:]}
+    for name, info in TensorFiles(folder).tensors.items():
+        down = ".lora_A." in name
+        if not down and ".lora_B." not in name:
+            raise AdapterRefused(f"{folder / WEIGHTS_FILE} has {name}: only LoRA's matrices can be served.")
+        shape = shapes.get(_module(name))
+        if shape is None or info.shape[1 if down else 0] != shape[1 if down else 0]:
+            raise AdapterRefused(f"The adapter does not fit the model: {name} is {info.shape} for {shape}.")
+
+
+def _module(name: str) -> str:
+    """The layer and module that a tensor of the language model belongs to, whatever its file calls it."""
+    found = _LAYER.search(name)
+    return found[0] if found and "vision_tower" not in name else name

@@ -181,7 +181,10 @@ class PlannerServer:
 
     async def _add_adapter(self, request: AdapterRequest) -> None:
         """Load it here first: what vLLM refuses never enters the list."""
-        folder, rank = await asyncio.to_thread(checked_folder, request.folder, self._config.adapter_rank_max)
+        config = self._config
+        folder, rank = await asyncio.to_thread(
+            checked_folder, request.folder, config.adapter_rank_max, Path(config.model)
+        )
         adapter = await self._adapters.new(str(request.name), str(folder), rank, request.skills)
         try:
             loaded = await self._engine.add_lora(_lora(adapter))

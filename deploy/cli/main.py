@@ -22,6 +22,7 @@ from deploy.cli.index import app as index_app
 from deploy.cli.jobs import app as jobs_app
 from deploy.cli.mcp import mcp
 from deploy.cli.planner import app as planner_app
+from deploy.cli.plug import plug
 from deploy.cli.sessions import app as sessions_app
 from deploy.cli.tools import tools
 from deploy.cli.train import train
@@ -34,6 +35,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")
 app.command()(convert)
 app.command()(train)
+app.command()(plug)
 app.add_typer(planner_app, name="planner")
 app.command()(chat)
 app.add_typer(call_app, name="call")

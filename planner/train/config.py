@@ -20,18 +20,20 @@ class _Section(BaseModel):
 
 
 class Source(_Section):
-    """Samples in the released form: a file, or the built-in generator."""
+    """Samples in the released form: a file, the built-in generator, or ScienceQA as it is published."""
 
     path: Path | None = Field(None, description="JSON list or JSON lines of samples.")
     generate: Literal["reading"] | None = Field(None, description="Built-in samples instead of a file.")
+    science_qa: Path | None = Field(None, description="Folder with ScienceQA's problems.json and pid_splits.json.")
+    split: str = Field("train", description="For ScienceQA: train, val, trainval or test.")
     samples: int | None = Field(None, gt=0, description="How many to take (to make, where they are generated).")
     images: Path | None = Field(None, description="Folder of the pictures that the samples name.")
     repeat: int = Field(1, ge=1, description="How often each sample is seen in an epoch.")
 
     @model_validator(mode="after")
     def _one_of(self) -> Source:
-        if (self.path is None) == (self.generate is None):
-            raise ValueError("a source needs either `path` or `generate`")
+        if sum(given is not None for given in (self.path, self.generate, self.science_qa)) != 1:
+            raise ValueError("a source needs either `path`, `generate` or `science_qa`")
         if self.generate is not None and self.samples is None:
             raise ValueError("generated samples need their number: `samples`")
         return self
@@ -62,6 +64,9 @@ class TrainConfig(_Section):
     projector_fresh: bool = Field(False, description="Start from a random projector (ablation: not pre-trained).")
     vision_layer: int | None = Field(None, description="Layer of picture features; -1 the last (ablation), -2 LLaVA's.")
     lora: LoraSettings = LoraSettings()
+    on_top: bool = Field(
+        False, description="For `embedded`: the LoRA goes on top of the model as it is served, and is served beside it."
+    )
     merge: bool = Field(False, description="Write the whole model with the adapter merged, not the adapter alone.")
 
     form: Literal["json", "llava_plus_v0", "text", "caption"] = Field(

@@ -59,7 +59,7 @@ def load(config: TrainConfig) -> Base:
         from planner.model import load_model, processor
 
         assert config.weights is not None
-        adapter = config.language != "lora"  # LoRA goes on from `start_from`, or begins on the bare base
+        adapter = config.language != "lora" or config.on_top
         model = load_model(config.weights, adapter=adapter, attention=config.attention)
         made = processor(config.weights)
     else:

@@ -25,33 +25,39 @@ class PlannerNetwork(LlavaForConditionalGeneration):  # type: ignore[misc]  # tr
         """Under the parameters' own names: the Trainer resumes from nothing else, and says nothing of what it skips."""
         super().save_pretrained(*where, **options | {"save_original_format": False})
 
-    def forward(self, **inputs: Any) -> Any:
+    def forward(
+        self,
+        input_ids: Any = None,
+        pixel_values: Any = None,
+        position_ids: Any = None,
+        labels: Any = None,
+        weights: Any = None,
+        choices: Any = None,
+        num_items_in_batch: Any = None,
+        **others: Any,
+    ) -> Any:
         """Weighted cross entropy when there are `weights`, else what LLaVA's own forward gives.
 
         The language model's head, which is large beside a small model, runs at target positions alone.
 
         Args:
-            inputs: input_ids, position_ids, labels (-100 where nothing is learned), weights and choices, all
-                [rows, tokens]; pixel_values [pictures, 3, side, side] where there are pictures; num_items_in_batch:
-                targets of the whole step, over which the loss is a mean.
+            input_ids, position_ids, labels (-100 where nothing is learned), weights, choices: [rows, tokens].
+            pixel_values: [pictures, 3, side, side], or None.
+            num_items_in_batch: targets of the whole step, over which the loss is a mean.
 
         Returns:
             loss, and how many choices there were and how many of them are right.
         """
-        if "weights" not in inputs:
-            return super().forward(**inputs)
-        labels, weights, choices = (inputs[name][:, 1:] for name in ("labels", "weights", "choices"))
-        hidden = self.model(
-            input_ids=inputs["input_ids"],
-            position_ids=inputs["position_ids"],
-            pixel_values=inputs.get("pixel_values"),
-            use_cache=False,
-        ).last_hidden_state
+        seen = {"input_ids": input_ids, "pixel_values": pixel_values, "position_ids": position_ids}
+        if weights is None:
+            return super().forward(**seen, labels=labels, **others)
+        labels, weights, choices = labels[:, 1:], weights[:, 1:], choices[:, 1:]
+        hidden = self.model(**seen, use_cache=False).last_hidden_state
         wanted = labels != IGNORED
         logits = self.lm_head(hidden[:, :-1][wanted]).float()
         goals, chosen = labels[wanted], choices[wanted]
         losses = torch.nn.functional.cross_entropy(logits, goals, reduction="none") * weights[wanted]
-        count = inputs.get("num_items_in_batch")
+        count = num_items_in_batch
         right = (logits[chosen].argmax(-1) == goals[chosen]).sum()
         return {
             "loss": losses.sum() / (goals.numel() if count is None else count),

@@ -12,6 +12,7 @@ from planner.conversation import AssistantTurn, Conversation, Observation, Obser
 from planner.data.embedded import generate
 from planner.data.released import Sample, to_conversation
 from planner.prompt import observation_line
+from planner.train import science_qa
 from planner.train.config import ConfigError, Source, TrainConfig
 
 
@@ -87,6 +88,8 @@ def read_observations(path: Path | None) -> dict[str, list[Observation]]:
 
 
 def _samples(source: Source, seed: int) -> list[Sample]:
+    if source.science_qa is not None:
+        return science_qa.samples(source.science_qa, source.split)[: source.samples]
     if source.path is None:
         return list(generate(source.samples or 0, seed))
     rows = _rows(source.path)

@@ -94,4 +94,24 @@ def test_a_folder_that_vllm_could_not_serve_is_refused(
     for name in files:
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(AdapterRefused, match=message):
-        checked_folder(str(tmp_path), 16)
+        checked_folder(str(tmp_path), 16, tmp_path / "none")
+
+
+@pytest.mark.parametrize(("width", "fits"), [(16, True), (8, False)])
+def test_an_adapter_of_another_model_is_refused(tmp_path: Path, width: int, fits: bool) -> None:
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    (tmp_path / "model").mkdir()
+    (tmp_path / "adapter").mkdir()
+    module = "layers.0.mlp.up_proj"
+    save_file({f"language_model.model.{module}.weight": torch.zeros(32, 16)}, tmp_path / "model" / "model.safetensors")
+    prefix = f"base_model.model.model.language_model.{module}"
+    matrices = {f"{prefix}.lora_A.weight": torch.zeros(4, width), f"{prefix}.lora_B.weight": torch.zeros(32, 4)}
+    save_file(matrices, tmp_path / "adapter" / "adapter_model.safetensors")
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps({"r": 4}))
+    if fits:
+        assert checked_folder(str(tmp_path / "adapter"), 16, tmp_path / "model")[1] == 4
+        return
+    with pytest.raises(AdapterRefused, match="does not fit the model"):
+        checked_folder(str(tmp_path / "adapter"), 16, tmp_path / "model")

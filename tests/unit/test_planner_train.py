@@ -26,6 +26,7 @@ from services.core.registry import discover
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 CONFIGS = Path("planner/train/configs")
+WHOLE = {*CONFIGS.glob("*.yaml"), *CONFIGS.glob("llava_plus/*.yaml")} - {CONFIGS / "plug.yaml"}
 TOOL = discover().spec("easyocr")
 TEXT = 'SALE!\n50% off "everything"'
 FOUND = Observation(skill="easyocr", content={"text": TEXT})
@@ -116,7 +117,7 @@ def test_the_chat_template_adds_nothing_of_its_own() -> None:
     assert prompt_text(tokenizer(), messages) == expected
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(WHOLE), ids=lambda path: path.stem)
 def test_the_committed_configurations_are_valid(path: Path) -> None:
     assert TrainConfig.load(path).data
 
@@ -172,6 +173,37 @@ def test_reasoning_comes_before_the_answer_in_plain_text() -> None:
     )
 
 
+def test_science_qa_is_asked_as_it_is_scored_and_answered_after_the_reasoning(tmp_path: Path) -> None:
+    from planner.eval.benchmarks.science_qa import ScienceQa, stated
+    from planner.train.samples import conversation
+    from planner.train.science_qa import samples
+
+    problem = {
+        "question": "Which is a bird?",
+        "choices": ["cat", "owl"],
+        "answer": 1,
+        "hint": "",
+        "image": "image.png",
+        "grade": "grade3",
+        "subject": "natural science",
+        "lecture": "Birds have feathers.",
+        "solution": "An owl has feathers.",
+    }
+    (tmp_path / "problems.json").write_text(json.dumps({"7": problem}))
+    (tmp_path / "pid_splits.json").write_text(json.dumps({"train": ["7"]}))
+    picture = tmp_path / "images" / "train" / "7" / "image.png"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"")
+    (sample,) = samples(tmp_path, "train")
+    (question,) = ScienceQa.read(tmp_path, "train").questions()
+    asked, answered = conversation(sample)
+    assert asked == UserTurn(text=question.text, images=(str(picture.resolve()),))
+    assert isinstance(answered, AssistantTurn)
+    written = form_named("text").render(answered.output)
+    assert written == "Birds have feathers.\nAn owl has feathers.\nThe answer is B."
+    assert stated(written) == "B"
+
+
 @given(
     lengths=st.lists(st.integers(1, 90), min_size=1, max_size=60),
     epochs=st.integers(1, 2),
@@ -212,7 +244,7 @@ def test_each_sample_that_fits_is_seen_once_an_epoch_in_rows_with_room_for_it(
     [
         ({"language": "frozen"}, "nothing is trained"),
         ({"packing": True, "lengths": [64, 128]}, "one in `lengths`"),
-        ({"data": [{"path": "a", "generate": "reading"}]}, "data.0: .*either `path` or `generate`"),
+        ({"data": [{"path": "a", "generate": "reading"}]}, "data.0: .*either `path`, `generate`"),
         ({"batch_tokens": 8}, "longer than `batch_tokens`"),
         ({"learning_rat": 1}, "learning_rat"),
     ],

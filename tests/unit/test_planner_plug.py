@@ -1,0 +1,202 @@
+"""Plug and learn, with a skill that is in no recipe: questions in, adapter and score out, in service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("peft")
+
+import yaml  # noqa: E402
+from PIL import Image  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
+
+import deploy.cli.planner  # noqa: E402
+from deploy.cli.main import app  # noqa: E402
+from planner.conversation import AssistantTurn, Conversation, UserTurn  # noqa: E402
+from planner.dialects import dialect  # noqa: E402
+from planner.format import Action, PlannerOutput  # noqa: E402
+from planner.plug.data import split  # noqa: E402
+from planner.plug.score import score  # noqa: E402
+from planner.plug.seeds import Seed, SeedError, read_seeds  # noqa: E402
+from services.core.skill import Skill, SkillCall  # noqa: E402
+from services.core.types import SkillArgs, SkillResult  # noqa: E402
+from tests import tiny_llava  # noqa: E402
+
+QUESTIONS = """\
+# the hue of things
+What hue has the {thing}?\t{"thing": "{thing}"}\tThe {thing} is {result.hue}.
+Tell me the hue of the {thing}\t{"thing": "{thing}"}
+Which hue is it?
+What is the hue here?\t\tIt is {result.hue}.
+Hue of the {thing}, please\t{"thing": "{thing}"}\tIt is {result.hue}.
+"""
+
+
+class HueArgs(SkillArgs):
+    """Of what."""
+
+    thing: str = ""
+
+
+class HueResult(SkillResult):
+    """The hue."""
+
+    hue: str
+
+
+class Hue(Skill[HueArgs, HueResult]):
+    """Names the hue of a thing in the picture."""
+
+    name = "hue"
+    default_checkpoint = "none"
+    Args = HueArgs
+    Result = HueResult
+
+    def setup(self) -> None:
+        pass
+
+    def predict(self, batch: Sequence[SkillCall[HueArgs]]) -> Sequence[HueResult]:
+        return [HueResult(hue="red" if call.image.getpixel((0, 0)) == (255, 0, 0) else "blue") for call in batch]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the running planner is asked for."""
+    requests: list[dict[str, Any]] = []
+    monkeypatch.setattr(deploy.cli.planner, "ask", requests.append)
+    return requests
+
+
+def plugged(folder: Path, *options: str) -> Any:
+    questions = folder / "questions.txt"
+    questions.write_text(QUESTIONS)
+    training = {
+        "model": str(tiny_llava.write(folder / "model")),
+        "lengths": [1024],
+        "batch_tokens": 4096,
+        "precision": "fp32",
+        "lora": {"rank": 4, "alpha": 8},
+    }
+    (folder / "training.yaml").write_text(yaml.safe_dump(training))
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    Image.new("RGB", (30, 30), "red").save(pictures / "red.png")
+    known = {"conversations": [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Hi."}]}
+    (folder / "known.jsonl").write_text("\n".join(json.dumps(known | {"id": number}) for number in range(30)))
+    command = ["plug", "tests.unit.test_planner_plug:Hue", "--questions", str(questions), "--samples", "8"]
+    command += ["--training", str(folder / "training.yaml"), "--folder", str(folder / "plug")]
+    command += ["--pictures", str(pictures), "--replay", str(folder / "known.jsonl"), *options]
+    return CliRunner().invoke(app, command)
+
+
+def test_a_new_skill_gets_data_an_adapter_and_a_score_and_is_put_in_service(
+    tmp_path: Path, asked: list[dict[str, Any]]
+) -> None:
+    done = plugged(tmp_path, "--choice-min", "0")
+    assert done.exit_code == 0, done.output
+    samples = [json.loads(line) for line in (tmp_path / "plug" / "data.jsonl").read_text().splitlines()]
+    assert len(samples) == 8 + 8
+    taught = [sample for sample in samples if str(sample["id"]).startswith("hue")]
+    assert all("hue" in sample["tools"] for sample in samples)
+    actions = [sample["conversations"][1]["actions"][0] for sample in taught]
+    assert {action["API_name"] for action in actions} == {"hue"}
+    assert not any("{thing}" in json.dumps(action["API_params"]) for action in actions)
+    answers = [sample["conversations"][3]["value"] for sample in taught if len(sample["conversations"]) == 4]
+    assert answers
+    assert all("red" in answer for answer in answers)  # the skill was run on the picture
+    adapter = tmp_path / "plug" / "adapter"
+    assert json.loads((adapter / "adapter_config.json").read_text())["r"] == 4
+    assert asked == [{"do": "add", "name": "hue", "folder": str(adapter), "skills": ["hue"], "active": True}]
+    scored = json.loads((tmp_path / "plug" / "score.json").read_text())
+    assert (scored["requests"], scored["others"]) == (1, 20)
+    assert f"choice     {scored['choice']:.0%}" in done.output
+    assert "In service" in done.output
+
+
+def test_an_adapter_that_learned_too_little_is_not_put_in_service(
+    tmp_path: Path, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from planner.plug.score import Score
+
+    low = Score(requests=5, valid=1.0, choice=0.4, arguments=1.0, others=20, needless=0.0)
+    monkeypatch.setattr("planner.plug.run.plug", lambda *_: low)
+    done = plugged(tmp_path)
+    assert done.exit_code == 1
+    assert "40% of held-out questions choose hue, 90% are asked for" in str(done.exception)
+    assert asked == []
+
+
+def test_the_score_counts_what_a_planner_does() -> None:
+    json_dialect = dialect("json")
+    call = PlannerOutput(actions=(Action(API_name="hue", API_params={"thing": "cat"}),))
+    other = PlannerOutput(actions=(Action(API_name="hue", API_params={"thing": "dog"}),))
+    answer = PlannerOutput(value="Hi.")
+    replies = {
+        "right": json_dialect.render(call),
+        "wrong thing": json_dialect.render(other),
+        "no call": json_dialect.render(answer),
+        "broken": "hue!",
+    }
+
+    def turns(text: str, wanted: PlannerOutput) -> Conversation:
+        return UserTurn(text=text), AssistantTurn(output=wanted)
+
+    def write(messages: list[dict[str, Any]]) -> str:
+        return replies[messages[-1]["content"][-1]["text"]]
+
+    made = score(
+        write,
+        json_dialect,
+        "hue",
+        [Hue.spec()],
+        [turns(text, call) for text in replies],
+        [turns("right", answer), turns("no call", answer)],
+    )
+    assert (made.requests, made.valid, made.choice, made.arguments) == (4, 0.75, 0.5, 0.5)
+    assert (made.others, made.needless) == (2, 0.5)
+
+
+def test_held_out_questions_are_not_learned() -> None:
+    seeds = [Seed(f"Question {number}?") for number in range(10)]
+    parts = split(seeds, seed=1)
+    assert len(parts.held_out) == 2
+    assert set(parts.learned) | set(parts.held_out) == set(seeds)
+    assert not set(parts.learned) & set(parts.held_out)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("What?\t{thing}", r"line 1: the arguments are not a JSON object"),
+        ('What?\t{"size": 3}', r"line 1: hue needs size"),
+        ("What?\t\tIt is {result.colour}.", r"line 1: hue gives no colour"),
+        ("What?\t{}\ta\tb", r"line 1: a line is a question"),
+        ("What?", r"has 1 questions: write four at least"),
+    ],
+)
+def test_questions_that_do_not_fit_the_skill_are_named(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "q.txt").write_text(line)
+    with pytest.raises(SeedError, match=message):
+        read_seeds(tmp_path / "q.txt", Hue.spec())
+
+
+def test_a_skill_without_an_adapter_is_offered_through_its_description() -> None:
+    messages = dialect("json").messages((UserTurn(text="Hello"),), [Hue.spec()])
+    assert "hue(thing): Names the hue of a thing in the picture." in messages[0]["content"]
+    schema = json.dumps(dialect("json").schema([Hue.spec()]))
+    assert '"const": "hue"' in schema
