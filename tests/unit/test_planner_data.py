@@ -76,7 +76,8 @@ def test_no_request_of_the_evaluation_set_is_in_the_training_data() -> None:
     for text in [*_reading(wordings), *wordings.cannot_see]:
         known |= {normalised(text.replace("{thing}", thing)) for thing in wordings.things}
     known |= {normalised(t.text) for c in samples() for t in c if isinstance(t, UserTurn)}
-    asked = [normalised(request["text"]) for file in REQUESTS.glob("*.jsonl") for request in requests(file)]
+    # The other requests there are for planners with all skills, whose data refuses them one by one while it is built.
+    asked = [normalised(request["text"]) for file in REQUESTS.glob("reading*.jsonl") for request in requests(file)]
     assert len(set(asked)) == len(asked) >= 60
     assert not known & set(asked)
 
