@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from asyncio import to_thread
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -23,6 +22,7 @@ from planner.eval.command import (
     offered,
     opened_planner,
     stand_in_picture,
+    time_limit,
     write_report,
 )
 from planner.eval.gateway import GatewayClient, GatewayPlayer
@@ -82,7 +82,7 @@ async def score_tool_use(
     cases: Sequence[Case],
     folder: Path,
     at_once: int,
-    stop: float | None,
+    minutes: float | None,
     fresh: bool,
     say: Callable[[str], None],
 ) -> Path:
@@ -90,7 +90,7 @@ async def score_tool_use(
 
     Args:
         gateway: the URL of a platform whose planner is scored instead of `choice`.
-        stop: begin nothing new after this time, by `time.monotonic`.
+        minutes: begin nothing new after this time.
 
     Raises:
         EvaluationError, JournalError: the run cannot be made; the message says what to do.
@@ -114,7 +114,7 @@ async def score_tool_use(
             journal,
             at_once=at_once,
             tell=Progress(say),
-            until=lambda: stop is not None and time.monotonic() > stop,
+            until=time_limit(minutes),
         )
     verdicts = [judged(case, played[case.id], tools) for case in cases if case.id in played]
     about = about | {"requests played": f"{len(verdicts)} of {len(cases)} ({path.name})"}
@@ -169,7 +169,7 @@ async def score_ablations(
     profile: str,
     sample: int | None,
     folder: Path,
-    stop: float | None,
+    minutes: float | None,
     fresh: bool,
     say: Callable[[str], None],
 ) -> Path:
@@ -187,6 +187,7 @@ async def score_ablations(
     learned, skills = (settings.learned, settings.skills or ()) if settings else ((), ())
     tools = Tools(offered(()))
     cases = sampled(load_cases(TOOL_USE), sample)
+    over = time_limit(minutes)
     results: dict[ablations.Variant, dict[str, Share] | str] = {}
     for variant in ablations.read_variants(config):
         if variant.missing:
@@ -196,9 +197,8 @@ async def score_ablations(
         choice = variant.choice(learned, skills)
         about = choice.about() | {"learned": list(choice.learned), "requests": len(cases)}
         journal = Journal(folder / f"{fingerprint(variant.name)}.jsonl", about, fresh=fresh)
-        until = lambda: stop is not None and time.monotonic() > stop  # noqa: E731
         async with opened_planner(choice) as planner:
             player = PlannerPlayer(planner, Tools(offered(choice.skills)), words)
-            played = await play_all(cases, player, journal, tell=Progress(say), until=until)
+            played = await play_all(cases, player, journal, tell=Progress(say), until=over)
         results[variant] = figures(judged(case, played[case.id], tools) for case in cases if case.id in played)
     return write_report(folder, "ablations", ablations.to_json(results), ablations.to_markdown(results))

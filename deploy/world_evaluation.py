@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from asyncio import to_thread
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deploy.mistakes import LocalTurns, RemoteSkills
-from planner.eval.command import EvaluationError, PlannerChoice, Progress, opened_planner, write_report
+from planner.eval.command import EvaluationError, PlannerChoice, Progress, opened_planner, time_limit, write_report
 from planner.eval.gateway import GatewayClient
 from planner.eval.journal import Journal
 from planner.eval.mistakes import (
@@ -41,7 +40,7 @@ async def score_world(
     mode: str | None,
     folder: Path,
     at_once: int,
-    stop: float | None,
+    minutes: float | None,
     fresh: bool,
     say: Callable[[str], None],
 ) -> Path:
@@ -63,7 +62,7 @@ async def score_world(
             at_once=at_once,
             mode=mode,
             tell=Progress(say),
-            until=lambda: stop is not None and time.monotonic() > stop,
+            until=time_limit(minutes),
         )
     records = run.answered(made, journal)
     total = sum(len(dialogue.turns) for dialogue in made)
@@ -77,7 +76,7 @@ async def score_mistakes(
     each: int,
     kinds: Sequence[str],
     folder: Path,
-    stop: float | None,
+    minutes: float | None,
     fresh: bool,
     say: Callable[[str], None],
 ) -> Path:
@@ -91,7 +90,7 @@ async def score_mistakes(
     if unknown:
         raise EvaluationError(f"--kinds {unknown[0]}: use {', '.join(known)}.")
     about = choice.about() | {"gateway": gateway, "questions of each row": each}
-    by_kind = {}
+    by_kind, over = {}, time_limit(minutes)
     async with GatewayClient(gateway) as client, opened_planner(choice, client.picture) as planner:
         offers = await client.skills()
         made, scenes = await _questions(each)
@@ -103,7 +102,6 @@ async def score_mistakes(
             turns = LocalTurns(client, spoilt or planner, failing or skills)
             journal = Journal(folder / f"{kind}.jsonl", about | {"mistake": kind}, fresh=fresh)
             say(f"{kind}:")
-            until = lambda: stop is not None and time.monotonic() > stop  # noqa: E731
-            await run.ask_all(able, scenes, turns, journal, tell=Progress(say), until=until)
+            await run.ask_all(able, scenes, turns, journal, tell=Progress(say), until=over)
             by_kind[kind] = run.answered(able, journal)
     return write_report(folder, "mistakes", {"about": about, "kinds": to_json(by_kind)}, to_markdown(by_kind, about))

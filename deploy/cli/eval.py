@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,9 +66,8 @@ def tool_use(
     path = requests or TOOL_USE
     folder = out or RESULTS / "tool_use"
     cases = sampled(load_cases(path), sample)
-    stop = time.monotonic() + minutes * 60 if minutes else None
     with _said_in_one_line():
-        page = asyncio.run(score_tool_use(choice, gateway, path, cases, folder, at_once, stop, fresh, typer.echo))
+        page = asyncio.run(score_tool_use(choice, gateway, path, cases, folder, at_once, minutes, fresh, typer.echo))
     _show(page)
 
 
@@ -87,10 +85,9 @@ def world(
     from deploy.world_evaluation import score_world
     from planner.eval.command import RESULTS
 
-    stop = time.monotonic() + minutes * 60 if minutes else None
     folder = out or RESULTS / "world"
     with _said_in_one_line():
-        page = asyncio.run(score_world(gateway, each, mode, folder, at_once, stop, fresh, typer.echo))
+        page = asyncio.run(score_world(gateway, each, mode, folder, at_once, minutes, fresh, typer.echo))
     _show(page)
 
 
@@ -181,10 +178,9 @@ def mistakes(
     names, learned = told_skills(planner, profile, None)
     choice = PlannerChoice(planner, model, key_env, "", names, learned)
     wanted = [kind.strip() for kind in kinds.split(",") if kind.strip()]
-    stop = time.monotonic() + minutes * 60 if minutes else None
     folder = out or RESULTS / "mistakes"
     with _said_in_one_line():
-        page = asyncio.run(score_mistakes(choice, gateway, each, wanted, folder, stop, fresh, typer.echo))
+        page = asyncio.run(score_mistakes(choice, gateway, each, wanted, folder, minutes, fresh, typer.echo))
     _show(page)
 
 
@@ -206,10 +202,9 @@ def ablations(
     from planner.eval.ablations import SHIPPED
     from planner.eval.command import RESULTS
 
-    stop = time.monotonic() + minutes * 60 if minutes else None
     folder = out or RESULTS / "ablations"
     with _said_in_one_line():
-        page = asyncio.run(score_ablations(config or SHIPPED, profile, sample, folder, stop, fresh, typer.echo))
+        page = asyncio.run(score_ablations(config or SHIPPED, profile, sample, folder, minutes, fresh, typer.echo))
     _show(page)
 
 

@@ -133,6 +133,19 @@ class _Reader:
         return await self._pictures(name.removeprefix(before).removesuffix(after))
 
 
+def time_limit(minutes: float | None) -> Callable[[], bool]:
+    """Says whether the time is over; it begins when it is first asked, after everything has been loaded."""
+    begun: float | None = None
+
+    def over() -> bool:
+        nonlocal begun
+        now = time.monotonic()
+        begun = now if begun is None else begun
+        return minutes is not None and now - begun > minutes * 60
+
+    return over
+
+
 class Progress:
     """Says how far a run is and how long it will take, at most every few seconds."""
 

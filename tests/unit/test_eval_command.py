@@ -17,7 +17,7 @@ from deploy.cli.main import app
 from deploy.errors import UsageError
 from planner.eval import report
 from planner.eval.ablations import SHIPPED, read_variants
-from planner.eval.command import EvaluationError, Progress, key_in, offered
+from planner.eval.command import EvaluationError, Progress, key_in, offered, time_limit
 from tests.openai_server import Endpoint, calls, text
 
 
@@ -142,6 +142,13 @@ def test_the_papers_ablations_are_listed_and_those_without_weights_say_so(tmp_pa
     config.write_text("variants: 3")
     with pytest.raises(UsageError, match="no list of variants"):
         run("ablations", "--config", str(config), "--out", str(tmp_path / "out"))
+
+
+def test_a_time_limit_begins_when_it_is_first_asked() -> None:
+    assert not time_limit(None)()
+    over = time_limit(0.0)
+    assert not over()
+    assert over()
 
 
 def test_progress_says_how_much_is_left() -> None:
