@@ -61,21 +61,22 @@ def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _field(name: str, value: Any) -> Iterator[str]:
     title = name.replace("_", " ")
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+    if value and isinstance(value, list) and all(isinstance(one, str) for one in value):
         yield f"{title}: {', '.join(map(clean, value))}"
     elif isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
         for number, one in enumerate(value, 1):
-            said = ", ".join(
-                f"{key.replace('_', ' ')} {_scalar(inner)}" for key, inner in one.items() if inner is not None
-            )
-            yield f"{title} {number}: {said}"
-    elif value is not None:
+            shown = {key: inner for key, inner in one.items() if inner is not None and key not in _DRAWN}
+            said = [f"{key.replace('_', ' ')} {_scalar(inner)}" for key, inner in shown.items()]
+            yield f"{title} {number}: {', '.join(said)}"
+    elif value not in (None, []):
         yield f"{title}: {_scalar(value)}"
 
 
 def _scalar(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
+    if isinstance(value, list) and all(isinstance(one, float) for one in value):
+        return " ".join(f"{one:.3g}" for one in value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return clean(text if len(text) <= TEXT_CHARS_MAX else text[:TEXT_CHARS_MAX] + " ...")
 
