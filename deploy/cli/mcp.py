@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli.platform_client import Url, running_address
+from deploy.cli.platform_client import Url, chosen_address
 from deploy.errors import UsageError
 from llava_plus.connection import DEFAULT_TIMEOUT_S, http_options
 
@@ -26,7 +26,7 @@ def mcp(
 ) -> None:
     """Offer the platform's tools to an assistant (MCP over standard input and output)."""
     try:
-        options = http_options(url or running_address(), None, DEFAULT_TIMEOUT_S)
+        options = http_options(chosen_address(url), None, DEFAULT_TIMEOUT_S)
     except ValueError as error:
         raise UsageError(str(error)) from None
     import anyio

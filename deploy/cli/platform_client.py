@@ -44,6 +44,11 @@ def connect_briefly(url: str | None) -> Client:
     return _client(url, COMPLETION_TIMEOUT_S, NO_RETRIES)
 
 
+def chosen_address(url: str | None) -> str:
+    """The option's address, or the one that stands in for it."""
+    return url or os.environ.get("LLAVA_PLUS_URL") or running_address()
+
+
 def running_address() -> str:
     """Where `llava-plus up` listens, or would."""
     settings = DeploySettings()
@@ -56,8 +61,6 @@ def running_address() -> str:
 
 def _client(url: str | None, timeout_s: float, retries: Retries) -> Client:
     try:
-        return Client(
-            url or os.environ.get("LLAVA_PLUS_URL") or running_address(), timeout_s=timeout_s, retries=retries
-        )
+        return Client(chosen_address(url), timeout_s=timeout_s, retries=retries)
     except ValueError as error:
         raise UsageError(str(error)) from None
