@@ -206,7 +206,7 @@ def test_a_message_with_several_wishes_has_all_calls_in_one_plan() -> None:
     for conversation in conversations("wishes"):
         plans = [turn.output for turn in conversation if isinstance(turn, AssistantTurn) and turn.output.actions]
         assert len(plans) == 1
-        assert len({action.API_name for action in plans[0].actions}) == len(plans[0].actions) >= 2
+        assert len(plans[0].actions) >= 2
 
 
 def test_seams_join_wishes_into_one_sentence() -> None:
@@ -294,7 +294,7 @@ def test_every_slot_of_every_wording_can_be_filled() -> None:
     for path in sorted(FOLDER.glob("*.tsv")):
         if path.name in ("answer.tsv", "nouns.tsv", "read_part.tsv"):
             continue
-        for wording in read_wordings(path.stem, kinds=path.stem == "question"):
+        for wording in read_wordings(path.stem, kinds=path.stem in ("question", "two_pictures", "wishes")):
             slots = desk(1).slots()
             filled = slots.fill(wording.text) + slots.fill(wording.argument)
             assert "{" not in filled, (path.name, wording)
@@ -311,7 +311,7 @@ def test_no_wording_stands_for_two_kinds_of_request() -> None:
     for path in sorted(FOLDER.glob("*.tsv")):
         if path.stem.startswith(("follow_", "answer", "nouns", "read_part", "chat")) or path.stem == "lookup":
             continue
-        for wording in read_wordings(path.stem, kinds=path.stem == "question"):
+        for wording in read_wordings(path.stem, kinds=path.stem in ("question", "two_pictures", "wishes")):
             known = owners.setdefault(normalised_request(wording.text), path.stem)
             if known != path.stem:
                 shared.append((wording.text, known, path.stem))

@@ -9,6 +9,7 @@ from typing import Any
 from planner.data.answers import there
 from planner.data.desk import ANSWERED, Contents, Desk, Request
 from planner.data.labels import Noun
+from planner.data.phrasebook import read_wordings
 from planner.data.results import NoResult
 from planner.data.rows.base import call, captioned
 from planner.data.rows.conversation import chat
@@ -16,10 +17,13 @@ from planner.data.rows.detection import SKILL as DETECTOR
 from planner.data.rows.detection import detect, found
 from planner.data.rows.kinds import NAMED, SEVERAL, UNDERSTANDING
 from planner.data.rows.painting import along_this_map, edit, generate
+from planner.data.rows.plans import NOUNS, PLANS
 from planner.data.rows.reading import read_part, read_whole
 from planner.data.rows.semantic_segmentation import whole
 from planner.data.wordings import lines
 
+_WRITTEN_SHARE = 0.45
+"""How often several wishes are one written sentence, and not joined from single ones."""
 _MIX = (
     "grounding_dino",
     "grounding_dino+sam",
@@ -56,6 +60,9 @@ class SeveralWishes:
     skills: tuple[str, ...] = (*_MIX, "easyocr", "clip_retrieval", "stable_diffusion", "instruct_pix2pix")
 
     def build(self, desk: Desk) -> None:
+        if desk.rng.random() < _WRITTEN_SHARE:
+            desk.perform(_written(desk))
+            return
         count = 3 if desk.rng.random() < 0.1 else 2
         wishes: list[Request] = []
         while len(wishes) < count:
@@ -67,11 +74,33 @@ class SeveralWishes:
             text = joined(desk.rng.choice(lines("seams.txt")), text, wish.text)
 
         def answer(got: Contents) -> str:
-            said = [wish.answer([content]) for wish, content in zip(wishes, got, strict=True)]
-            return ("\n" if any("\n" in one for one in said) else " ").join(said)
+            return _together([wish.answer([content]) for wish, content in zip(wishes, got, strict=True)])
 
         actions = tuple(action for wish in wishes for action in wish.actions)
         desk.perform(Request(text, actions, "Several wishes.", answer))
+
+
+def _written(desk: Desk) -> Request:
+    """Wishes that were written as one sentence; named things are shared out in their order."""
+    wording = desk.book.deal("wishes", lambda: read_wordings("wishes", kinds=True))
+    slots = desk.slots()
+    text = slots.spoken(wording.text)
+    nouns = [noun for noun in slots.nouns if noun.name in slots.asked]
+    planned = []
+    for position, kind in enumerate(kinds := wording.kind.split()):
+        place = sum(one in NOUNS for one in kinds[:position])
+        own = nouns[min(place, len(nouns) - 1) :][:1] if kind in NOUNS and nouns else []
+        planned.append(PLANS[kind](slots, own))
+
+    def answer(got: Contents) -> str:
+        return _together([tell([content]) for (_, _, tell), content in zip(planned, got, strict=True)])
+
+    return Request(text, tuple(action for action, _, _ in planned), "Several wishes.", answer)
+
+
+def _together(said: list[str]) -> str:
+    """Answers one after the other; on lines of their own where one has several lines."""
+    return ("\n" if any("\n" in one for one in said) else " ").join(said)
 
 
 def joined(seam: str, first: str, second: str) -> str:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from planner.conversation import UserTurn
 from planner.data.answers import sentence
 from planner.data.desk import Contents, Desk, Request
-from planner.data.phrasebook import Slots
-from planner.data.rows import captions, semantic_segmentation, tagging
 from planner.data.rows.base import call
-from planner.data.rows.detection import found
-from planner.data.rows.reading import read
-from planner.format import Action
+from planner.data.rows.plans import PLANS
 
 NAMES = "Pictures: image 1, image 2."
 """The gateway's line about a message's pictures (`gateway.orchestrator.question`)."""
 _WHAT = ("caption", "tags", "read", "find", "cut", "map", "edit")
 _KINDS = tuple(f"{what} {number}" for what in _WHAT for number in (1, 2))
 _BOTH_SHARE = 0.15
-
-Planned = tuple[Action, str, Callable[[Contents], str]]
 
 
 @dataclass(frozen=True)
@@ -77,34 +70,12 @@ def _request(desk: Desk, kind: str) -> Request:
     what, _, number = kind.partition(" ")
     wording, slots = desk.book.of_kind("two_pictures", kind), desk.slots()
     text = slots.spoken(wording.text)
-    action, thoughts, answer = _PLANS[what](slots)
+    nouns = [noun for noun in slots.nouns if noun.name in slots.asked]
+    action, thoughts, answer = PLANS[what](slots, nouns)
     # The newest picture is meant where none is named, and that is the second.
     named = {"image": f"image {number}"} if number == "1" or desk.rng.random() < 0.5 else {}
     action = action.model_copy(update={"API_params": dict(action.API_params) | named})
     return Request(text, (action,), thoughts, answer)
 
-
-def _named(skill: str, thoughts: str) -> Callable[[Slots], Planned]:
-    def plan(slots: Slots) -> Planned:
-        nouns = [noun for noun in slots.nouns if noun.name in slots.asked]
-        caption = " . ".join(slots.asked)
-        return call(skill, caption=caption), thoughts, lambda got: found(nouns, got, numbers=False)
-
-    return plan
-
-
-_PLANS: Mapping[str, Callable[[Slots], Planned]] = {
-    "caption": lambda slots: (call("blip2"), "Describe it.", captions.answer),
-    "tags": lambda slots: (call("ram"), "Tags.", tagging.listing),
-    "read": lambda slots: (call("easyocr"), "Read.", read),
-    "find": _named("grounding_dino", "Find it."),
-    "cut": _named("grounding_dino+sam", "Cut it out."),
-    "map": lambda slots: (call("openseed"), "Map it.", semantic_segmentation.answer),
-    "edit": lambda slots: (
-        call("instruct_pix2pix", prompt=slots.fill("{edit}")),
-        "Edit it.",
-        lambda got: sentence(f"done: {slots.fill('{edit}')}"),
-    ),
-}
 
 ROW = TwoPictures()
