@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from services.core.types import MaskRLE
@@ -70,9 +73,7 @@ def test_a_mask_is_painted_rubbed_out_and_taken_back(talk: Talk) -> None:
     assert [name for name, _, _ in talk.site.skills.calls] == ["inpainting"]  # type: ignore[union-attr]
 
 
-def test_a_large_picture_is_painted_in_its_own_shape(talk: Talk, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from PIL import Image
-
+def test_a_large_picture_is_painted_in_its_own_shape(talk: Talk, tmp_path: Path) -> None:
     Image.new("RGB", (3000, 1500), "white").save(tmp_path / "wide.png")
     talk.attach(tmp_path / "wide.png")
     talk.mark()

@@ -8,6 +8,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.web.actions import MEADOW, POSTER, Talk, at, close
+from tests.web.conftest import Watch
 from tests.web.fakes import GRASS, KOALA, PIG, SKY
 
 RED, BLUE = (229, 72, 77), (0, 144, 255)
@@ -138,9 +139,9 @@ def test_pictures_are_downloaded_as_they_are_and_with_what_was_found(talk: Talk,
     assert _has(picture, RED, PIG[0], (PIG[1] + PIG[3]) / 2, 2)
 
 
-def test_a_picture_that_is_no_longer_kept_says_so(talk: Talk, watch: object) -> None:
+def test_a_picture_that_is_no_longer_kept_says_so(talk: Talk, watch: Watch) -> None:
     talk.ask("Find the pig and the koala.", MEADOW)
     talk.page.route("**/v1/images/*", lambda route: route.fulfill(status=404, body=""))
-    watch.allowed = ("Failed to load resource: the server responded with a status of 404",)  # type: ignore[attr-defined]
+    watch.allowed = ("Failed to load resource: the server responded with a status of 404",)
     talk.page.reload()
     expect(talk.page.locator(".gone")).to_have_text("This picture is no longer kept.")
