@@ -181,8 +181,12 @@ def build_data(request: BuildRequest, tell: Callable[[str], None]) -> Path:
 
 
 def _recipe_file(name: str) -> Path:
-    built_in = RECIPES / f"{name}.yaml"
-    return built_in if built_in.is_file() else Path(name)
+    """A built-in recipe's file, or the file itself. Raises `DataError` for neither."""
+    found = next((path for path in (RECIPES / f"{name}.yaml", Path(name)) if path.is_file()), None)
+    if found is None:
+        built_in = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
+        raise DataError(f"There is no recipe {name!r}: give a YAML file, or one of {built_in}.")
+    return found
 
 
 def _source(settings: PictureSettings, world: Path | None, tell: Callable[[str], None]) -> Source:
