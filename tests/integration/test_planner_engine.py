@@ -123,7 +123,7 @@ async def test_an_adapter_that_does_not_fit_never_enters_the_list(served: tuple[
 
 async def test_the_next_turn_of_a_session_finds_its_prompt_in_vllms_prefix_cache(served: tuple[Any, Path]) -> None:
     server, _ = served
-    question = "What do you see? " * 12
+    question = "What do you see? " * 24
     _, first = await said(server, question)
     asked: list[dict[str, Any]] = [
         {"role": "user", "content": [{"type": "text", "text": question}]},
@@ -132,4 +132,5 @@ async def test_the_next_turn_of_a_session_finds_its_prompt_in_vllms_prefix_cache
     ]
     _, second = await said(server, "", messages=asked)
     assert first.cached_tokens == 0
-    assert second.cached_tokens > 0.8 * first.prompt_tokens
+    # Whole blocks are kept, of 128 tokens on a CPU and fewer on GPUs.
+    assert 0 < first.prompt_tokens - second.cached_tokens < 128
