@@ -109,6 +109,8 @@ def what(job: Job) -> str:
 
 
 def _step(job: Job) -> str:
+    if job.over:
+        return ""
     at = job.progress
     step = f"  {at.step}/{at.steps}" if at.step is not None and at.steps else ""
     return step + (f"  {clean(at.message)}" if at.message else "")
