@@ -82,7 +82,7 @@ def test_a_map_is_mixed_into_its_picture_and_names_its_classes(talk: Talk) -> No
     plain = Image.open(MEADOW).convert("RGB")
     turn = talk.ask("Show me what every part of this picture is.", MEADOW)
     expect(turn.locator(".chip")).to_have_text(["grass55%", "sky45%"])
-    talk.page.wait_for_function("document.querySelector('.layer.map').width === 256")
+    talk.page.wait_for_function("() => document.querySelector('.layer.map').width === 256")
     shown = talk.pixels(".frame")
     for (x, y), colour in (((0.7, 0.25), SKY), ((0.7, 0.9), GRASS)):
         mixed = tuple(round(0.55 * one + 0.45 * base) for one, base in zip(colour, at(plain, x, y), strict=True))
