@@ -61,8 +61,8 @@ bench-orchestration: $(STAMP) ## Parallel actions, cached calls, a thousand sess
 bench-skill: $(STAMP) ## One skill alone, by batch size: make bench-skill ARGS="--skill sam --checkpoint embedded:sam"
 	$(BIN)/python -m benchmarks.skills $(ARGS)
 
-train-planner: $(STAMP) ## Train the embedded planner (resumes)
-	$(BIN)/llava-plus train planner/train/configs/embedded.yaml
+train-planner: $(STAMP) ## Re-run the fine-tune of the shipped planner (resumes; CONFIG=... for another)
+	$(BIN)/llava-plus train $(or $(CONFIG),planner/train/configs/reading.yaml)
 
 eval-planner: $(STAMP) ## Score the embedded planner on requests that it was not trained on
 	$(BIN)/python -m planner.eval.tool_choice

@@ -27,6 +27,4 @@ def train(
     except ConfigError as error:
         raise UsageError(str(error)) from None
     except ImportError as error:
-        raise DeployError(
-            f"Training needs {error.name}: install the extras `embedded,train`."
-        ) from None
+        raise DeployError(f"Training needs {error.name}: install the extras `embedded,train`.") from None
