@@ -75,7 +75,7 @@ def test_the_command_line(stack: Stack, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "Summer Book Fair" in done.stdout
-    assert re.search(r"^\d  pig  0\.\d\d  \d+,\d+ to \d+,\d+$", done.stdout, re.MULTILINE)
+    assert re.search(r"^\d +pig +0\.\d\d  \d+,\d+ to \d+,\d+$", done.stdout, re.MULTILINE)
     assert re.search(r"^1  0\.\d\d  \d+,\d+ to \d+,\d+  \d+\.\d% of the picture$", done.stdout, re.MULTILINE)
     with Image.open(ROOT / "docs/examples/meadow.webp") as meadow:
         for name in ("found.png", "mask.png"):

@@ -92,8 +92,9 @@ async def test_the_page_loads_nothing_from_elsewhere_and_may_run_only_its_own_sc
     policy = response.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
+    directives = {name: sources for name, *sources in (part.split() for part in policy.split(";") if part.strip())}
     for tag in ("script", "style"):
         inline = re.search(rf"<{tag}>(.*?)</{tag}>", response.text, re.DOTALL)
         assert inline is not None
         digest = base64.b64encode(hashlib.sha256(inline[1].encode()).digest()).decode()
-        assert f"{tag}-src 'sha256-{digest}'" in policy
+        assert f"'sha256-{digest}'" in directives[f"{tag}-src"]
