@@ -160,8 +160,14 @@ def test_one_request_id_runs_from_the_gateway_to_the_skill(stack: Stack) -> None
     assert answer.headers["X-Request-ID"] == request_id
     run = StateDir(stack.state).read()
     assert run is not None
-    events = [*lines_with(stack.state, request_id), *lines_with(Path(run.run_dir), request_id)]
-    assert {"gateway", "skill"} <= {event["component"] for event in events}
+    folders = (stack.state, Path(run.run_dir))
+    # The gateway writes its line when the answer has left.
+    give_up = time.monotonic() + 10.0
+    seen = set[str]()
+    while not {"gateway", "skill"} <= seen and time.monotonic() < give_up:
+        seen = {event["component"] for folder in folders for event in lines_with(folder, request_id)}
+        time.sleep(0.05)
+    assert {"gateway", "skill"} <= seen
 
 
 def gateway_process(stack: Stack) -> psutil.Process:
