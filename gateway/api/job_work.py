@@ -11,7 +11,7 @@ from gateway.api.chat_input import check_request
 from gateway.api.chat_models import ChatRequest
 from gateway.api.chat_service import OpenedTurn, open_turn
 from gateway.api.checked import checked
-from gateway.api.pictures import mask, picture
+from gateway.api.pictures import handle_of
 from gateway.api.tool_calls import call_tool
 from gateway.api.tool_models import request_model
 from gateway.errors import GatewayError, InvalidRequest
@@ -22,7 +22,6 @@ from gateway.parts import GatewayParts
 from gateway.ports import RunningJob
 from gateway.state.job_models import JobWork, Progress
 from services.core.context import CallContext
-from services.core.types import MaskRLE
 
 
 async def tool_work(tool: str, given: dict[str, Any], parts: GatewayParts, *, owner: str, fresh: bool) -> JobWork:
@@ -39,7 +38,7 @@ async def tool_work(tool: str, given: dict[str, Any], parts: GatewayParts, *, ow
             f"input.{error.message}", param=f"input.{error.param}" if error.param else "input"
         ) from None
     stored = {
-        str(symbol): await _handle(getattr(body, symbol), parts, owner, f"input.{symbol}")
+        str(symbol): await handle_of(getattr(body, symbol), parts, owner=owner, param=f"input.{symbol}")
         for symbol in sorted(spec.consumes)
     }
     arguments = body.arguments.model_dump(mode="json", exclude_unset=True)  # type: ignore[attr-defined]
@@ -62,12 +61,12 @@ async def chat_work(body: ChatRequest, parts: GatewayParts, *, owner: str, fresh
         for place, part in enumerate(message.content):
             where, written = f"chat.messages.{index}.content.{place}", asked["messages"][index]["content"][place]
             if part.type == "image_url":
-                url = await _handle(part.image_url.url, parts, owner, f"{where}.image_url.url")
+                url = await handle_of(part.image_url.url, parts, owner=owner, param=f"{where}.image_url.url")
                 written["image_url"]["url"] = url
             if part.type == "reference":
-                written["image"] = await _handle(part.image, parts, owner, f"{where}.image")
+                written["image"] = await handle_of(part.image, parts, owner=owner, param=f"{where}.image")
             if part.type in ("reference", "mask"):
-                written["mask"] = await _handle(part.mask, parts, owner, f"{where}.mask")
+                written["mask"] = await handle_of(part.mask, parts, owner=owner, param=f"{where}.mask")
     return JobWork(tool=None, body=asked, fresh=fresh)
 
 
@@ -102,12 +101,6 @@ async def done(job: RunningJob, report: Report, parts: GatewayParts, metrics: Ga
     args = body.arguments.model_dump(mode="json", exclude_unset=True)
     report(Progress(message=f"running {spec.name}"))
     return (await call_tool(spec, given, args, parts, metrics, new_context())).body()
-
-
-async def _handle(given: str | MaskRLE, parts: GatewayParts, owner: str, param: str) -> str:
-    if isinstance(given, MaskRLE):
-        return (await mask(given, parts, owner=owner, param=param)).id
-    return (await picture(given, parts, owner=owner, param=param)).id
 
 
 async def _reported(events: AsyncGenerator[TurnEvent, None], report: Report) -> AsyncGenerator[TurnEvent, None]:

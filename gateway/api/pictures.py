@@ -67,6 +67,13 @@ async def pictures(references: Sequence[tuple[str, str]], parts: GatewayParts, *
             task.cancel()
 
 
+async def handle_of(given: str | MaskRLE, parts: GatewayParts, *, owner: str, param: str) -> str:
+    """The handle of what was given for a picture, mask or map; raises what `picture` and `mask` raise."""
+    if isinstance(given, MaskRLE):
+        return (await mask(given, parts, owner=owner, param=param)).id
+    return (await picture(given, parts, owner=owner, param=param)).id
+
+
 async def mask(code: MaskRLE, parts: GatewayParts, *, owner: str, param: str) -> ImageInfo:
     """The stored picture, white inside, of a run-length code.
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.api.pictures import mask, picture
+from gateway.api.pictures import handle_of
 from gateway.metrics import GatewayMetrics
 from gateway.parts import GatewayParts
 from gateway.ports import SkillOutcome
@@ -75,7 +75,10 @@ async def call_tool(
     """
     started = time.perf_counter()
     parts.skills.resolve(spec.name)
-    handles = {symbol: await _handle(symbol, given[symbol], parts, context.owner) for symbol in sorted(spec.consumes)}
+    handles = {
+        symbol: await handle_of(given[symbol], parts, owner=context.owner, param=str(symbol))
+        for symbol in sorted(spec.consumes)
+    }
     outcome = "failed"
     try:
         found = await parts.skills.call(spec.name, args, handles, context)
@@ -90,9 +93,3 @@ async def call_tool(
         total_s = time.perf_counter() - started
         metrics.skill_call(spec.name, outcome, total_s)
     return ToolAnswer(found, handles, total_s, context.request_id)
-
-
-async def _handle(symbol: Symbol, given: str | MaskRLE, parts: GatewayParts, owner: str) -> str:
-    if isinstance(given, MaskRLE):
-        return (await mask(given, parts, owner=owner, param=str(symbol))).id
-    return (await picture(given, parts, owner=owner, param=str(symbol))).id

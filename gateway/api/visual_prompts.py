@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
-from gateway.api.pictures import mask, picture
+from gateway.api.pictures import handle_of
 from gateway.parts import GatewayParts
 from gateway.state.models import Marks
 from services.core.spec import Symbol
@@ -83,9 +83,7 @@ async def symbols_of(numbered: list[tuple[str, VisualPart]], parts: GatewayParts
     found: dict[Symbol, str] = {}
 
     async def stored(given: str | MaskRLE, param: str) -> str:
-        if isinstance(given, MaskRLE):
-            return (await mask(given, parts, owner=owner, param=param)).id
-        return (await picture(given, parts, owner=owner, param=param)).id
+        return await handle_of(given, parts, owner=owner, param=param)
 
     for where, part in numbered:
         if isinstance(part, MaskPart):
