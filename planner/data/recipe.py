@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from planner.data.rows import ROWS
+from planner.yaml_file import load_yaml
 
 WRITTEN_ROWS = ("dialogues", "llava_conversation", "llava_detail", "llava_reasoning")
 """Rows that a text model writes: they need `words.endpoint`."""
@@ -115,11 +115,4 @@ class DataRecipe(_Section):
         Raises:
             DataError: a field is missing, unknown or out of range, or the file is not YAML.
         """
-        try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise DataError(f"{path}: {where}: {first['msg']}") from None
-        except (OSError, yaml.YAMLError) as error:
-            raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+        return load_yaml(cls, path, DataError)

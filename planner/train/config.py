@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from planner.yaml_file import load_yaml
 
 EMBEDDED = "embedded"
 
@@ -129,11 +130,4 @@ class TrainConfig(_Section):
         Raises:
             ConfigError: a field is missing, unknown or out of range, or the file is not YAML.
         """
-        try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ConfigError(f"{path}: {where}: {first['msg']}".replace(": : ", ": ")) from None
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+        return load_yaml(cls, path, ConfigError)
