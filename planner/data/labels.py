@@ -123,3 +123,17 @@ class Vocabulary:
     nouns: tuple[Noun, ...]
     coloured: frozenset[str] = frozenset()
     colours: tuple[str, ...] = ("red", "orange", "yellow", "green", "blue", "purple", "pink")
+
+
+def plural(word: str) -> str:
+    """A regular plural; good enough for the categories of data sets."""
+    irregular = {"person": "people", "mouse": "mice", "sheep": "sheep", "knife": "knives", "skis": "skis"}
+    if word in irregular:
+        return irregular[word]
+    if word.endswith(("s", "x", "ch", "sh")):
+        return f"{word}es"
+    return f"{word[:-1]}ies" if word.endswith("y") and word[-2:-1] not in "aeiou" else f"{word}s"
+
+
+def noun(name: str) -> Noun:
+    return Noun(name, plural(name))

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from planner.data.labels import LabelledPicture, Noun, Vocabulary
+from planner.data.labels import LabelledPicture, Vocabulary
 from planner.data.recipe import DataError
 
 
@@ -73,25 +73,11 @@ def picture_size(folder: Path | None, name: str) -> tuple[int, int]:
         return picture.size
 
 
-def plural(word: str) -> str:
-    """A regular plural; good enough for the categories of data sets."""
-    irregular = {"person": "people", "mouse": "mice", "sheep": "sheep", "knife": "knives", "skis": "skis"}
-    if word in irregular:
-        return irregular[word]
-    if word.endswith(("s", "x", "ch", "sh")):
-        return f"{word}es"
-    return f"{word[:-1]}ies" if word.endswith("y") and word[-2:-1] not in "aeiou" else f"{word}s"
-
-
 def everyday() -> Vocabulary:
     """The vocabulary of a data set without categories of its own."""
     from planner.data.phrasebook import general_nouns
 
     return Vocabulary(tuple(general_nouns()))
-
-
-def noun(name: str) -> Noun:
-    return Noun(name, plural(name))
 
 
 def _opened(path: Path) -> Any:

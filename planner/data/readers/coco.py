@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from planner.data.labels import Box, LabelledObject, LabelledPicture, Mask, Vocabulary
-from planner.data.readers.base import Reader, noun, picture_file, read_json
+from planner.data.labels import Box, LabelledObject, LabelledPicture, Mask, Vocabulary, noun
+from planner.data.readers.base import Reader, picture_file, read_json
 
 
 def read(annotations: Path, captions: Path | None, images: Path | None) -> Reader:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from planner.data.answers import BOXES_MAX, coordinates, listed, places, tally, there
 from planner.data.desk import Contents, Desk, Request
-from planner.data.labels import Noun
+from planner.data.labels import Noun, noun
 from planner.data.phrasebook import Slots, Wording
 from planner.data.results import NoResult
 from planner.data.rows.base import SingleRequest, call, captioned
@@ -21,7 +21,7 @@ def asked_nouns(desk: Desk, slots: Slots, wording: Wording) -> list[Noun]:
     if wording.argument and not wording.argument.startswith("{"):
         if not desk.choice_only:
             raise NoResult("the wording is about something that the source does not have")
-        return [Noun(wording.argument, f"{wording.argument}s")]
+        return [noun(wording.argument)]
     by_name = {noun.name: noun for noun in slots.nouns}
     return [by_name[name] for name in slots.asked]
 

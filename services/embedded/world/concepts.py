@@ -24,7 +24,17 @@ UNSEEN_SEED: Final = 1_000_004
 trained or chosen on those scenes; while developing, look at DEV_SEED and UNSEEN_DEV_SEED."""
 
 _IRREGULAR: Final = MappingProxyType(
-    {"mouse": "mice", "sheep": "sheep", "deer": "deer", "fish": "fish", "cherry": "cherries", "couch": "couches"}
+    {
+        "mouse": "mice",
+        "sheep": "sheep",
+        "deer": "deer",
+        "fish": "fish",
+        "cherry": "cherries",
+        "strawberry": "strawberries",
+        "butterfly": "butterflies",
+        "snowman": "snowmen",
+        "couch": "couches",
+    }
 )
 _MEASURES: Final = MappingProxyType(
     {
