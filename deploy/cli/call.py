@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from deploy.cli.interrupts import interruptible
 from deploy.cli.outcome import ending
 from deploy.cli.picture_files import given_picture, save_masks, save_pictures, write_all
 from deploy.cli.platform_client import Url, connect, connect_briefly
@@ -89,6 +90,7 @@ def call_tool(call: ToolCall, url: str | None = None) -> None:
         show_result(client, found, chosen["output"], chosen["overlay"], as_json=chosen["as_json"])
 
 
+@interruptible()
 def show_result(
     client: Client, found: ToolResult, output: Path | None, overlay: Path | None = None, *, as_json: bool
 ) -> None:

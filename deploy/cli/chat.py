@@ -14,6 +14,7 @@ from deploy.cli.chat_commands import COMMANDS, Desk, Quit, run_command
 from deploy.cli.chat_prompt import edited_lines
 from deploy.cli.chat_question import Enclosed, existing
 from deploy.cli.chat_talk import Talk
+from deploy.cli.interrupts import interruptible
 from deploy.cli.outcome import ending, line_of
 from deploy.cli.platform_client import AsJson, Timeout, Url, connect
 from deploy.cli.sessions import complete_session, session_id
@@ -159,6 +160,7 @@ def _line() -> str | None:
             return line
 
 
+@interruptible()
 def _answer(line: str, desk: Desk) -> None:
     if line.startswith("/"):
         for told in run_command(line, desk):

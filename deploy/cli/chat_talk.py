@@ -11,6 +11,7 @@ import typer
 from PIL import Image
 from rich.console import Console
 
+from deploy.cli.interrupts import interruptible
 from deploy.cli.picture_files import save_pictures
 from deploy.cli.results import clean
 from deploy.cli.steps import step_lines
@@ -83,6 +84,7 @@ class Talk:
         self._note(answer)
         return answer
 
+    @interruptible()
     def show_produced(self, answer: Answer) -> None:
         """The pictures that skills made: saved where asked for, shown where the terminal can, saved otherwise."""
         if not answer.produced_images:

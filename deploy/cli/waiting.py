@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
+from deploy.cli.interrupts import interruptible
+
 
 class Elapsed(ProgressColumn):
     """Whole seconds."""
@@ -35,7 +37,10 @@ class Waiting:
 
 @contextmanager
 def waiting(what: str, console: Console | None = None) -> Iterator[Waiting]:
-    """Show it until the block ends, or is told to; nothing where standard error is no terminal."""
+    """Show it until the block ends, or is told to; nothing where standard error is no terminal.
+
+    Ctrl-C ends the block.
+    """
     console = console or Console(stderr=True)
     # Rich would send standard output's text to standard error.
     shown = Progress(
@@ -48,5 +53,5 @@ def waiting(what: str, console: Console | None = None) -> Iterator[Waiting]:
         redirect_stderr=False,
         disable=not console.is_terminal,
     )
-    with shown:
+    with interruptible(), shown:
         yield Waiting(shown, shown.add_task(what, total=None))
