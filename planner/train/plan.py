@@ -34,11 +34,15 @@ def plan(lengths: Sequence[int], config: TrainConfig) -> list[Batch]:
     for epoch in range(config.epochs):
         rng = random.Random(f"{config.seed} {epoch}")
         order = rng.sample(fits, len(fits))
+        waiting: dict[int, list[Row]] = {bound: [] for bound in sorted(config.lengths)}
         for start in range(0, len(order), config.pool):
             pool = order[start : start + config.pool]
-            ready = list(_packed(pool, lengths, config, rng) if config.packing else _sorted(pool, lengths, config))
+            ready = list(
+                _packed(pool, lengths, config, rng) if config.packing else _full(pool, lengths, config, waiting)
+            )
             rng.shuffle(ready)
             batches += ready
+        batches += _left(waiting, config)
     return batches
 
 
@@ -46,16 +50,29 @@ def rows_per_batch(config: TrainConfig, length: int) -> int:
     return max(1, config.batch_tokens // length)
 
 
-def _sorted(pool: Sequence[int], lengths: Sequence[int], config: TrainConfig) -> Iterator[Batch]:
-    """One sample a row; samples of like length together, so that little is padding and shapes are few."""
-    waiting: dict[int, list[Row]] = {bound: [] for bound in sorted(config.lengths)}
+def _full(
+    pool: Sequence[int], lengths: Sequence[int], config: TrainConfig, waiting: dict[int, list[Row]]
+) -> Iterator[Batch]:
+    """One sample a row; samples of like length together, so that little is padding.
+
+    What fills no batch waits for the next pool: a compiled model is compiled anew for each number of rows.
+    """
     for number in pool:
         bound = next(bound for bound in waiting if lengths[number] <= bound)
         waiting[bound].append(Row((number,), bound))
         if len(waiting[bound]) == rows_per_batch(config, bound):
             yield tuple(waiting[bound])
             waiting[bound] = []
-    yield from (tuple(rows) for rows in waiting.values() if rows)
+
+
+def _left(waiting: dict[int, list[Row]], config: TrainConfig) -> Iterator[Batch]:
+    """What no pool filled up: in rows as long as the longest of a batch."""
+    rows = [row for left in waiting.values() for row in left]
+    while rows:
+        bound = rows[-1].length
+        count = rows_per_batch(config, bound)
+        yield tuple(Row(row.samples, bound) for row in rows[-count:])
+        rows = rows[:-count]
 
 
 def _packed(pool: Sequence[int], lengths: Sequence[int], config: TrainConfig, rng: random.Random) -> Iterator[Batch]:

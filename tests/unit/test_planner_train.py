@@ -237,6 +237,8 @@ def test_each_sample_that_fits_is_seen_once_an_epoch_in_rows_with_room_for_it(
     assert all(len({row.length for row in batch}) == 1 for batch in batches)
     assert packing or all(len(row.samples) == 1 for row in rows)
     assert plan(lengths, config) == batches
+    shapes = {(len(batch), batch[0].length) for batch in batches}
+    assert packing or len(shapes) <= len(bounds) + 2 * epochs  # a compiled model is compiled anew for each
 
 
 @pytest.mark.parametrize(
