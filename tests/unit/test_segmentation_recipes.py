@@ -14,6 +14,7 @@ from services.core.skill import SkillCall
 from services.core.spec import Symbol
 from services.embedded.recipes.openseed import OpenSeedRecipe, OpenSeedRecipeConfig
 from services.embedded.recipes.seem import SeemRecipe, SeemRecipeConfig, scenes_by_concept
+from services.embedded.training.publish import weights_folder
 from services.embedded.training.recipe import Recipe
 from services.embedded.training.segments import CLASSES
 from services.embedded.training.trunk import trunk_config
@@ -64,7 +65,7 @@ def openseed(folder: Path) -> OpenSeedRecipe:
 def seem() -> SeemRecipe:
     torch.manual_seed(0)
     config = SeemRecipeConfig(size=SIDE, batch_size=4, patch=16, width=64, layers=4, semantic_layer=1, dev_pairs=8)
-    return SeemRecipe(config, world(), {})
+    return SeemRecipe(config, world(), {"trunk": weights_folder() / "trunk"})
 
 
 def losses(recipe: Recipe[Any], model: Any, steps: int) -> list[float]:

@@ -3,12 +3,13 @@
 Pairs of scenes share a concept. The upper picture comes with the concept's mask, white on black; the network paints the
 lower one's. Two things make a small network learn this from scratch. What it paints is scored as a probability (the
 painted value is cut off at black and white, a hard sigmoid), since the paper's smooth L1 is content with black where
-masks are small. And a linear classifier, thrown away afterwards, names the class of each cell of both pictures from the
-features halfway up: what is the same must first look the same.
+masks are small. And from the features halfway up, linear heads that are thrown away afterwards name the class of each
+cell of both pictures, and tell what the trunk sees there: what is the same must first look the same.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from services.embedded.training.pictures import (
 from services.embedded.training.recipe import Recipe, RecipeConfig
 from services.embedded.training.segments import CLASSES, class_map
 from services.embedded.training.sheet import sheet
+from services.embedded.training.teacher import TrunkTeacher, likeness_loss
 from services.embedded.world.cache import SceneCache
 from services.embedded.world.concepts import NAMES
 from services.embedded.world.render import Rendered
@@ -39,6 +41,8 @@ STEEPNESS = 4.0
 """A painted value v in 0..1 counts as the probability sigmoid(4 v - 2): there v itself is a hard sigmoid."""
 CELLS = 2
 """Each patch is classified at CELLS x CELLS places."""
+TAUGHT_STRIDE = 16
+"""Pixels of a side of the trunk's cells, nearest to those of a patch."""
 
 
 class SeemRecipeConfig(RecipeConfig):
@@ -53,6 +57,7 @@ class SeemRecipeConfig(RecipeConfig):
     layers: int = 6
     semantic_layer: int = 3
     semantic_weight: float = 0.5
+    teacher_weight: float = 2.0
     same_scene: float = 0.1  # part of the pairs that are two views of one scene: the first thing to learn
     absent: float = 0.08  # part of the pairs whose second picture lacks the concept
     single: float = 0.25  # part of the examples that mark one of several
@@ -60,17 +65,18 @@ class SeemRecipeConfig(RecipeConfig):
 
 
 class SemanticSegGpt(torch.nn.Module):
-    """The network and the classifier of cells."""
+    """The network, the classifier of cells, and what tells the trunk's features of `taught` channels."""
 
-    def __init__(self, network: Any, layer: int) -> None:
+    def __init__(self, network: Any, layer: int, taught: int) -> None:
         super().__init__()
         self.network = network
         self.layer = layer
         self.cells = torch.nn.Linear(network.config.hidden_size, CELLS * CELLS * len(CLASSES))
+        self.taught = torch.nn.Linear(network.config.hidden_size, taught)
 
-    def forward(self, pictures: torch.Tensor, examples: torch.Tensor, masks: torch.Tensor) -> tuple[Any, Any]:
-        """How strongly each pixel of `pictures` is painted, as logits [batch, 3, side, side], and cell logits
-        [batch, rows, columns, classes], the example's rows first.
+    def forward(self, pictures: torch.Tensor, examples: torch.Tensor, masks: torch.Tensor) -> tuple[Any, Any, Any]:
+        """How strongly each pixel of `pictures` is painted, as logits [batch, 3, side, side]; cell logits
+        [batch, rows, columns, classes] and a patch's features [batch, rows, columns, taught], the example's rows first.
 
         Args:
             pictures, examples: normalised, [batch, 3, side, side].
@@ -83,7 +89,8 @@ class SemanticSegGpt(torch.nn.Module):
         tokens = output.hidden_states[self.layer + 1]
         batch, rows, columns, _ = tokens.shape
         cells = self.cells(tokens).view(batch, rows, columns, CELLS, CELLS, -1)
-        return STEEPNESS * (values - 0.5), cells.transpose(2, 3).reshape(batch, rows * CELLS, columns * CELLS, -1)
+        cells = cells.transpose(2, 3).reshape(batch, rows * CELLS, columns * CELLS, -1)
+        return STEEPNESS * (values - 0.5), cells, self.taught(tokens)
 
 
 class SeemRecipe(Recipe[SeemRecipeConfig]):
@@ -91,7 +98,12 @@ class SeemRecipe(Recipe[SeemRecipeConfig]):
 
     name = "seem"
     metric = "mIoU"
+    needs = ("trunk",)
     Config = SeemRecipeConfig
+
+    @cached_property
+    def teacher(self) -> TrunkTeacher:
+        return TrunkTeacher(self.checkpoints["trunk"], (TAUGHT_STRIDE,))
 
     def build(self) -> SemanticSegGpt:
         from transformers import SegGptConfig, SegGptForImageSegmentation
@@ -109,7 +121,8 @@ class SeemRecipe(Recipe[SeemRecipeConfig]):
             merge_index=0,
             intermediate_hidden_state_indices=(1, last // 2 + 1, last),
         )
-        return SemanticSegGpt(SegGptForImageSegmentation(config), self.config.semantic_layer)
+        network = SegGptForImageSegmentation(config)
+        return SemanticSegGpt(network, self.config.semantic_layer, self.teacher.channels[0])
 
     def batch(self, rng: np.random.Generator) -> dict[str, Any]:
         pairs = [self._pair(rng) for _ in range(self.config.batch_size)]
@@ -159,7 +172,8 @@ class SeemRecipe(Recipe[SeemRecipeConfig]):
         return self._indices[part]
 
     def loss(self, model: Any, batch: dict[str, Any]) -> dict[str, Any]:
-        logits, cells = model(normalised(batch["pictures"]), normalised(batch["examples"]), batch["example_masks"])
+        pictures, examples = normalised(batch["pictures"]), normalised(batch["examples"])
+        logits, cells, features = model(pictures, examples, batch["example_masks"])
         wanted = batch["masks"].float()
         step = self.config.patch // CELLS
         classes = batch["classes"][:, step // 2 :: step, step // 2 :: step].long()
@@ -167,8 +181,16 @@ class SeemRecipe(Recipe[SeemRecipeConfig]):
             "paint": binary_cross_entropy_with_logits(logits, wanted[:, None].expand_as(logits)),
             "dice": 0.3 * dice(logits.mean(1), wanted).mean(),
             "cells": self.config.semantic_weight * cross_entropy(cells.float().flatten(0, 2), classes.flatten()),
+            "teacher": self.config.teacher_weight * likeness_loss([features], [self._taught(examples, pictures)]),
         }
         return {"loss": torch.stack(list(losses.values())).sum(), **losses}
+
+    def _taught(self, examples: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+        """What the trunk sees in each patch, the examples' rows first, [batch, rows, columns, channels]."""
+        side = self.config.size // self.config.patch
+        grids = torch.cat([self.teacher(part)[0].permute(0, 3, 1, 2) for part in (examples, pictures)])
+        patches = interpolate(grids, (side, side), mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
+        return torch.cat(patches.chunk(2), 1)
 
     def evaluate(self, model: Any) -> dict[str, float]:
         pairs = self._dev_pairs(self.config.dev_pairs)
@@ -205,7 +227,7 @@ class SeemRecipe(Recipe[SeemRecipeConfig]):
                 if name == "examples":
                     shown["masks"].append(mask_of(scene, view, concept))
         tensors = {name: torch.from_numpy(np.stack(arrays)).to(device) for name, arrays in shown.items()}
-        logits, _ = model(normalised(tensors["pictures"]), normalised(tensors["examples"]), tensors["masks"])
+        logits, *_ = model(normalised(tensors["pictures"]), normalised(tensors["examples"]), tensors["masks"])
         values = (logits / STEEPNESS + 0.5).clamp(0, 1).mean(1, keepdim=True)
         size = self.data.dev.instances.shape[1:]
         return list((interpolate(values, size, mode="bilinear")[:, 0] > 0.5).cpu().numpy())
