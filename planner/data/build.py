@@ -129,17 +129,18 @@ class Builder:
             if attempt % _TRIES == 0:
                 row = rng.choices([row for row, _ in self._rows], weights)[0]
             number = rng.choices(range(len(self._sources)), [source.weight for source in self._sources])[0]
-            desk = self._desk(number, rng, book)
+            desk = self._desk(number, rng, book, row)
             try:
                 conversation = self._conversation(row, desk)
-                self._validator.check(conversation)
+                self._validator.check(conversation, desk.without)
             except (NoResult, Refused) as error:
                 refused[f"{row.name}: {error}"] += 1
                 continue
             for picture in desk.pictures or (desk.picture,):
                 self._save(picture, conversation)
             sample = to_sample(f"{self._recipe.name}_{index:06}", conversation)
-            return sample | {"row": row.name, "skills": desk.skills}
+            marks = {"whole": True} if row.whole else {}
+            return sample | {"row": row.name, "skills": desk.skills, **marks, **_without(desk)}
         raise DataError(f"No row of the recipe fits the pictures: {refused.most_common(1)[0][0]}.")
 
     def _conversation(self, row: Row, desk: Desk) -> Conversation:
@@ -147,16 +148,23 @@ class Builder:
             row.build(desk)
         return desk.conversation
 
-    def _desk(self, number: int, rng: random.Random, book: Phrasebook) -> Desk:
+    def _desk(self, number: int, rng: random.Random, book: Phrasebook, row: Row) -> Desk:
         pictures = self._sources[number].pictures
 
         def draw() -> LabelledPicture:
             drawn = pictures[rng.randrange(len(pictures))]
             return replace(drawn, name=f"{PICTURES}/{drawn.name}")
 
-        choice_only = rng.random() < self._recipe.choice_share
+        beyond = rng.random() < self._recipe.choice_share
         return Desk(
-            rng, draw(), book, self._supplies[number], choice_only=choice_only, others=draw, rewrite=self._rewrite
+            rng,
+            draw(),
+            book,
+            self._supplies[number],
+            choice_only=beyond and not row.whole,
+            beyond=beyond,
+            others=draw,
+            rewrite=self._rewrite,
         )
 
     def _save(self, picture: LabelledPicture, conversation: Conversation) -> None:
@@ -190,6 +198,11 @@ class Builder:
                 out.write(self._shard(number).read_text(encoding="utf-8"))
         partial.rename(path)
         return path
+
+
+def _without(desk: Desk) -> dict[str, Any]:
+    """Skills that the prompt is to say are not available, where there are any."""
+    return {"without": list(desk.without)} if desk.without else {}
 
 
 def evaluation_requests(patterns: Sequence[str]) -> frozenset[str]:

@@ -60,6 +60,7 @@ class Request:
         reference: the example of an example-based segmentation, with the index of the marked object.
         needs_picture: whether the wish is about a picture.
         pictures: which picture each call is about, where it is not the desk's.
+        marked_before: the marks came with an earlier message.
     """
 
     text: str
@@ -71,6 +72,7 @@ class Request:
     reference: tuple[LabelledPicture, int] | None = None
     needs_picture: bool = True
     pictures: Sequence[LabelledPicture] = ()
+    marked_before: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,13 @@ class Desk:
 
     Args:
         choice_only: end with the first plan, and ask about things beyond the source's vocabulary.
+        beyond: new things are of all sorts, not of the source's vocabulary alone; as `choice_only` when absent.
         others: draws another picture of the source.
-
         rewrite: words requests anew.
 
     Attributes:
         pictures: all that are shown, where there are several.
+        without: skills that are not offered.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Desk:
         supplies: Supplies,
         *,
         choice_only: bool = False,
+        beyond: bool | None = None,
         others: Callable[[], LabelledPicture] | None = None,
         rewrite: Rewrite | None = None,
     ) -> None:
@@ -112,6 +116,8 @@ class Desk:
         self.picture = picture
         self.book = book
         self.choice_only = choice_only
+        self.beyond = choice_only if beyond is None else beyond
+        self.without: tuple[str, ...] = ()
         self.others = others or (lambda: picture)
         self.turns: list[Turn] = []
         self.pictures: tuple[LabelledPicture, ...] = ()
@@ -153,8 +159,8 @@ class Desk:
         return Slots(self.rng, nouns, self.any_noun, self.vocabulary.colours, given, rewrite=self._rewrite)
 
     def any_noun(self) -> Noun:
-        """Something that may not be in the picture; anything at all where nothing has to find it."""
-        if self.choice_only and self.rng.random() >= _VOCABULARY_SHARE:
+        """Something that may not be in the picture; often anything at all where the desk goes beyond the source."""
+        if self.beyond and self.rng.random() >= _VOCABULARY_SHARE:
             return self.rng.choice(self._supplies.general)
         noun = self.rng.choice(self.vocabulary.nouns)
         if noun.name in self.vocabulary.coloured and self.rng.random() < _COLOURED_SHARE:
@@ -183,7 +189,7 @@ class Desk:
         wanted = request.needs_picture or self.rng.random() < _SHOWN_SHARE
         new = show and wanted and not self._shown
         self._shown = self._shown or new
-        text = with_marks(request.text, request.marks, request.given)
+        text = with_marks(request.text, {} if request.marked_before else request.marks, request.given)
         self.turns.append(UserTurn(text=text, images=(self.picture.name,) if new else ()))
 
     def plan(self, request: Request) -> None:

@@ -45,6 +45,7 @@ class WrittenDialogues:
     name: str = "dialogues"
     title: str = "Dialogues written from the picture's context"
     skills: tuple[str, ...] = ()
+    whole: bool = True
 
     def build(self, desk: Desk) -> None:
         desk.choice_only = False

@@ -41,8 +41,12 @@ class Validator:
         self._chars_max = chars_max
         self._forbidden = forbidden
 
-    def check(self, conversation: Conversation) -> None:
-        """Raises `Refused`."""
+    def check(self, conversation: Conversation, without: Collection[str] = ()) -> None:
+        """Raises `Refused`.
+
+        Args:
+            without: skills that are not offered in this conversation.
+        """
         self._order(conversation)
         self._texts(conversation)
         have: set[Symbol] = set()
@@ -54,6 +58,8 @@ class Validator:
             elif isinstance(turn, AssistantTurn):
                 plan = turn.output.actions
                 for action in plan:
+                    if action.API_name in without:
+                        raise Refused(f"{action.API_name}: not offered, and called")
                     self._call(action, have)
             else:
                 self._results(turn, plan)

@@ -83,6 +83,16 @@ class TrainConfig(_Section):
     )
     thoughts: bool = Field(True, description="Whether plans are written with their thoughts (ablation: without).")
     skills: tuple[str, ...] = Field((), description="Tools that the prompt lists where a sample does not say `tools`.")
+    learned: tuple[str, ...] = Field(
+        (),
+        description="Tools that the model is to know by name, as a profile's `planner.learned`: the prompt says only "
+        "which of them a sample is `without`.",
+    )
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The tools of a sample that does not say `tools`."""
+        return tuple(dict.fromkeys((*self.learned, *self.skills)))
 
     data: tuple[Source, ...] = Field(min_length=1)
     epochs: int = Field(1, ge=1)

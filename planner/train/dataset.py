@@ -60,7 +60,8 @@ class PlannedBatches:
         return self.tensors(self.plan[index])
 
     def encoded(self, number: int) -> Encoded:
-        """One sample; a conversation in which nothing is left to learn comes out without tokens."""
+        """One sample; a conversation in which nothing is left to learn comes out without tokens, and so does one about
+        missing tools where the prompt would not say so."""
         loaded = self._loaded[number]
         turns = conversation(loaded.sample)
         if self._config.form == "caption":
@@ -68,13 +69,18 @@ class PlannedBatches:
             assert isinstance(first, UserTurn)
             return self._encoder.encode_caption(answer.output.value, first.images[0])  # type: ignore[union-attr]
         turns = adapted(turns, self._config, self._known)
-        if not turns:
+        if not turns or not set(loaded.without) <= set(self._config.offered):
             return Encoded([], [], [], [])
-        tools = None if loaded.tools is None else [self._specs[name] for name in loaded.tools]
-        if self._config.setting == "all_tools":
-            tools = []
-        cut = random.Random(f"{self._config.seed} cut {number}").random() < self._config.cut_share
+        tools = [self._specs[name] for name in self._tools(loaded)]
+        cut = not loaded.whole and random.Random(f"{self._config.seed} cut {number}").random() < self._config.cut_share
         return self._encoder.encode(turns, tools, cut=cut)
+
+    def _tools(self, loaded: Loaded) -> Sequence[str]:
+        """Names of the tools that a sample's prompt offers."""
+        if self._config.setting == "all_tools":
+            return ()
+        named = self._config.offered if loaded.tools is None else loaded.tools
+        return [name for name in named if name not in loaded.without]
 
     def tensors(self, batch: Batch) -> Tensors:
         """ids, positions, labels and weights [rows, length]; pixels [pictures, 3, side, side], in reading order."""

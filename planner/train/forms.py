@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 from planner.conversation import Conversation
@@ -39,6 +39,6 @@ class TextForm:
         return text
 
 
-def form_named(name: Form) -> Dialect:
+def form_named(name: Form, learned: Collection[str] = ()) -> Dialect:
     """The dialect that writes samples of this form; captions have no turns and never reach it."""
-    return TextForm() if name in ("text", "caption") else dialect(name)
+    return TextForm() if name in ("text", "caption") else dialect(name, learned)

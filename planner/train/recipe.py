@@ -96,8 +96,8 @@ def planned(base: Any, config: TrainConfig, extra: tuple[SkillSpec, ...] = ()) -
     specs = {spec.name: spec for spec in (*registry.specs(), *extra)}
     encoder = Encoder(
         base.tokenizer,
-        form_named(config.form),
-        [specs[name] for name in config.skills],
+        form_named(config.form, config.learned),
+        [specs[name] for name in config.offered],
         base.picture_tokens,
         config.choice_weight,
     )

@@ -29,6 +29,16 @@ class Loaded:
         named = self.sample.get("tools")
         return None if named is None else [str(name) for name in named]
 
+    @property
+    def without(self) -> list[str]:
+        """Tools that its prompt says are not available."""
+        return [str(name) for name in self.sample.get("without", ())]
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is learned from its first to its last turn, whatever the `cut_share`."""
+        return bool(self.sample.get("whole"))
+
 
 def load(sources: Sequence[Source], seed: int) -> list[Loaded]:
     """All samples of an epoch.

@@ -46,6 +46,7 @@ class WrittenByModel:
     model: TextModel
     instructions: str
     skills: tuple[str, ...] = ()
+    whole: bool = True
 
     def build(self, desk: Desk) -> None:
         salt = str(desk.rng.randrange(2**32))

@@ -13,6 +13,7 @@ from planner.data.rows import (
     instance_segmentation,
     interactive,
     knowledge,
+    missing,
     mixed,
     painting,
     questions,
@@ -52,6 +53,7 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
             conversation.IMPOSSIBLE,
             conversation.NO_PICTURE,
             conversation.NOTHING_MARKED,
+            missing.ROW,
             captions.PLAIN,
             conversation.FAILURE,
         )

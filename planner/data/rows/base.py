@@ -30,6 +30,12 @@ class Row(Protocol):
         """Those that it calls; a data set without one of them leaves the row out."""
         ...
 
+    @property
+    def whole(self) -> bool:
+        """Whether its point comes after the first plan: such conversations never end there (`choice_share`), and are
+        never cut in training (`cut_share`)."""
+        ...
+
     def build(self, desk: Desk) -> None:
         """Put the conversation on the desk. Raises what `Desk.perform` raises."""
         ...
@@ -43,6 +49,7 @@ class SingleRequest:
     title: str
     skills: tuple[str, ...]
     makers: tuple[tuple[float, Maker], ...]
+    whole: bool = False
 
     def build(self, desk: Desk) -> None:
         desk.perform(self.request(desk))

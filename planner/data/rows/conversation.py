@@ -79,6 +79,7 @@ class NoPicture:
     name: str = "no_picture"
     title: str = "No picture"
     skills: tuple[str, ...] = ()
+    whole: bool = False
 
     def build(self, desk: Desk) -> None:
         request = _any(desk, lambda one: one.needs_picture and not one.marks and not one.given)
@@ -93,6 +94,7 @@ class NothingMarked:
     name: str = "nothing_marked"
     title: str = "Nothing marked"
     skills: tuple[str, ...] = ()
+    whole: bool = False
 
     def build(self, desk: Desk) -> None:
         example = desk.rng.random() < _EXAMPLE_SHARE
@@ -111,6 +113,7 @@ class Failure:
     name: str = "failure"
     title: str = "Failed calls"
     skills: tuple[str, ...] = ()
+    whole: bool = True
 
     def build(self, desk: Desk) -> None:
         request = _any(desk, lambda one: True)

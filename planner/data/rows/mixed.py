@@ -12,11 +12,13 @@ from planner.data.labels import Noun
 from planner.data.phrasebook import read_wordings
 from planner.data.results import NoResult
 from planner.data.rows.base import call, captioned
+from planner.data.rows.captions import caption
 from planner.data.rows.conversation import chat
 from planner.data.rows.detection import SKILL as DETECTOR
 from planner.data.rows.detection import detect, found
+from planner.data.rows.interactive import segment_levels, segment_marked
 from planner.data.rows.kinds import NAMED, SEVERAL, UNDERSTANDING
-from planner.data.rows.painting import along_this_map, edit, generate
+from planner.data.rows.painting import along_this_map, edit, generate, inpaint_marked, marked
 from planner.data.rows.plans import NOUNS, PLANS
 from planner.data.rows.reading import read_part, read_whole
 from planner.data.rows.semantic_segmentation import whole
@@ -42,9 +44,9 @@ class SeveralTurns:
     name: str = "mixed"
     title: str = "Mixed, several turns"
     skills: tuple[str, ...] = _MIX
+    whole: bool = True
 
     def build(self, desk: Desk) -> None:
-        desk.choice_only = False
         for maker in desk.rng.sample(UNDERSTANDING, desk.rng.choice((2, 2, 3, 3, 4))):
             desk.perform(maker(desk))
             if desk.rng.random() < 0.12:
@@ -58,6 +60,7 @@ class SeveralWishes:
     name: str = "wishes"
     title: str = "Several wishes at once"
     skills: tuple[str, ...] = (*_MIX, "easyocr", "clip_retrieval", "stable_diffusion", "instruct_pix2pix")
+    whole: bool = True
 
     def build(self, desk: Desk) -> None:
         if desk.rng.random() < _WRITTEN_SHARE:
@@ -122,20 +125,21 @@ class FollowUps:
     skills: tuple[str, ...] = (
         *_MIX, "sam", "inpainting", "controlnet", "easyocr", "instruct_pix2pix", "stable_diffusion"
     )  # fmt: skip
+    whole: bool = True
 
     def build(self, desk: Desk) -> None:
         kinds: Sequence[tuple[float, Callable[[Desk], None]]] = (
-            (0.22, _the_same),
-            (0.14, _how_many),
-            (0.16, _cut_out),
-            (0.12, _repaint),
+            (0.2, _the_same),
+            (0.12, _how_many),
+            (0.15, _cut_out),
+            (0.11, _repaint),
+            (0.12, _marked_before),
             (0.1, _along_the_map),
             (0.1, _edit_again),
-            (0.08, _of_the_text),
-            (0.08, _remark),
+            (0.06, _of_the_text),
+            (0.06, _remark),
         )
         weights, makers = zip(*kinds, strict=True)
-        desk.choice_only = False
         desk.rng.choices(makers, weights)[0](desk)
 
 
@@ -146,21 +150,21 @@ def _the_same(desk: Desk) -> None:
     desk.perform(first)
     wording, slots = desk.book.deal("follow_same"), desk.slots(present=0.7)
     text = slots.spoken(wording.text)
-    caption = captioned(slots, wording)
+    named = captioned(slots, wording)
     action = first.actions[0]
     again = replace(
         first,
         text=text,
-        actions=(action.model_copy(update={"API_params": {"caption": caption}}),),
-        answer=lambda got: found([noun for noun in slots.nouns if noun.name in caption], got, numbers=False),
+        actions=(action.model_copy(update={"API_params": {"caption": named}}),),
+        answer=lambda got: found([noun for noun in slots.nouns if noun.name in named], got, numbers=False),
     )
     if maker is NAMED[2]:
-        again = replace(again, answer=lambda got: there(_nouns(slots.nouns, caption), got[0]))
+        again = replace(again, answer=lambda got: there(_nouns(slots.nouns, named), got[0]))
     desk.perform(again)
 
 
-def _nouns(nouns: Sequence[Noun], caption: str) -> list[Noun]:
-    names = caption.split(" . ")
+def _nouns(nouns: Sequence[Noun], named: str) -> list[Noun]:
+    names = named.split(" . ")
     return [noun for noun in nouns if noun.name in names]
 
 
@@ -206,6 +210,22 @@ def _repaint(desk: Desk) -> None:
             text, (call("inpainting", prompt=prompt),), "Repaint there.", lambda got: f"Done: {prompt} is there now."
         )
     )
+
+
+def _marked_before(desk: Desk) -> None:
+    """Marks stay those of the session until there are others: a later message needs no line about them."""
+    kind = desk.rng.choice(("mask", "levels", "paint"))
+    first = segment_marked(desk) if kind != "mask" else caption(desk)
+    marks = first.marks or marked(desk)
+    if kind != "mask" and not first.marks:
+        raise NoResult("the place stands in the text itself")
+    desk.perform(replace(first, marks=marks))
+    second = {"mask": segment_marked, "levels": segment_levels, "paint": inpaint_marked}[kind](desk)
+    if second.given or (not second.marks and kind != "paint"):
+        raise NoResult("the second message brings its own place")
+    # What is marked has been cut out by then, so that painting needs no other call.
+    actions = second.actions[-1:] if kind == "paint" else second.actions
+    desk.perform(replace(second, actions=actions, marks=marks, marked_before=True))
 
 
 def _along_the_map(desk: Desk) -> None:

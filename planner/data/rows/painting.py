@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from planner.data.desk import Contents, Desk, Request
 from planner.data.results import NoResult
@@ -11,8 +10,8 @@ from planner.data.rows.base import SingleRequest, argument, call
 from services.core.spec import Symbol
 
 _TAG_WORDS_MAX = 3
-_BOXED = re.compile(r"\b(box|boxes|rectangle)\b", re.IGNORECASE)
-_CLICKED = re.compile(r"\b(points?|click\w*|tap\w*|touch\w*|finger|press\w*)\b", re.IGNORECASE)
+_BOXED = re.compile(r"\b(box|boxes|rectangle|frame|framed)\b", re.IGNORECASE)
+_CLICKED = re.compile(r"\b(points?|click\w*|tap\w*|touch\w*|finger|press\w*|dot|cross|spot)\b", re.IGNORECASE)
 _STOP = frozenset(
     {
         "the",
@@ -137,19 +136,21 @@ def along_this_map(desk: Desk) -> Request:
     return Request(text, (call("controlnet", prompt=prompt),), "Keep the layout.", lambda got: done)
 
 
-def _row(name: str, title: str, skills: tuple[str, ...], *makers: Callable[[Desk], Request]) -> SingleRequest:
-    return SingleRequest(name, title, skills, tuple((1.0 / (1 + 4 * index), one) for index, one in enumerate(makers)))
-
-
-GENERATION = _row("generation", "Image generation", ("stable_diffusion",), generate)
-EDITING = _row("editing", "Image editing", ("instruct_pix2pix",), edit)
-GENERATION_POST = _row("generation_post", "Generation and social media post", ("stable_diffusion",), generate_post)
-EDITING_POST = _row("editing_post", "Editing and social media post", ("instruct_pix2pix",), edit_post)
-INPAINTING = _row(
+GENERATION = SingleRequest("generation", "Image generation", ("stable_diffusion",), ((1.0, generate),))
+EDITING = SingleRequest("editing", "Image editing", ("instruct_pix2pix",), ((1.0, edit),))
+GENERATION_POST = SingleRequest(
+    "generation_post", "Generation and social media post", ("stable_diffusion",), ((1.0, generate_post),), whole=True
+)
+EDITING_POST = SingleRequest(
+    "editing_post", "Editing and social media post", ("instruct_pix2pix",), ((1.0, edit_post),), whole=True
+)
+INPAINTING = SingleRequest(
     "inpainting",
     "Interactive segmentation and inpainting",
     ("sam", "grounding_dino+sam", "inpainting"),
-    inpaint_marked,
-    inpaint_named,
+    ((1.0, inpaint_marked), (0.6, inpaint_named)),
+    whole=True,
 )
-LAYOUT = _row("layout", "Semantic segmentation and generation", ("openseed", "controlnet"), along_layout)
+LAYOUT = SingleRequest(
+    "layout", "Semantic segmentation and generation", ("openseed", "controlnet"), ((1.0, along_layout),), whole=True
+)

@@ -32,6 +32,7 @@ class TwoPictures:
         "openseed",
         "instruct_pix2pix",
     )
+    whole: bool = False
 
     def build(self, desk: Desk) -> None:
         desk.pictures = (desk.picture, desk.others())
