@@ -6,8 +6,9 @@ import asyncio
 import json
 import re
 import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,10 +57,14 @@ class Endpoint:
         self.asked.append(body)
         self.keys.append(request.headers.get("authorization"))
         self.problems += problems_of(body)
-        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        reply = self.reply_to(body)
         if isinstance(reply, tuple):
             return JSONResponse(reply[1], status_code=reply[0])
         return StreamingResponse(self._stream(reply), media_type="text/event-stream")
+
+    def reply_to(self, body: dict[str, Any]) -> Any:
+        """The next reply, whatever was asked."""
+        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
     async def _stream(self, reply: Sequence[dict[str, Any]] | str) -> AsyncIterator[bytes]:
         if reply == "hang":
@@ -114,6 +119,22 @@ async def serving(endpoint: Endpoint) -> AsyncIterator[Endpoint]:
         finally:
             server.should_exit = True
             await task
+
+
+@contextmanager
+def serving_in_a_thread(endpoint: Endpoint) -> Iterator[Endpoint]:
+    """For tests without an event loop of their own."""
+    server = uvicorn.Server(uvicorn.Config(endpoint.app(), log_config=None, access_log=False, lifespan="off"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        # The socket listens already: a client that comes early waits in its queue.
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        endpoint.url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        try:
+            yield endpoint
+        finally:
+            server.should_exit = True
+            thread.join(timeout=30)
 
 
 def _event(body: dict[str, Any]) -> bytes:

@@ -31,6 +31,7 @@ from tests.web.way import page_way
 
 ROOT = Path(__file__).parents[2]
 Box = tuple[float, float, float, float]
+WAIT_S = 120.0
 
 
 def openai_content(text: str, pictures: Sequence[bytes | str], boxes: Sequence[Box]) -> list[dict[str, Any]]:
@@ -153,7 +154,7 @@ class CommandLineWay:
 
     def _run(self, *words: str) -> Any:
         command = [sys.executable, "-m", "deploy.cli.main", *words, "--json", "--url", self._url]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=WAIT_S, check=False)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -166,7 +167,7 @@ class GrpcWay:
 
     def upload(self, data: bytes) -> str:
         pieces = (pb.UploadImageRequest(data=data[start : start + 64]) for start in range(0, len(data), 64))
-        return str(self._platform.UploadImage(pieces, timeout=30).id)
+        return str(self._platform.UploadImage(pieces, timeout=WAIT_S).id)
 
     def ask(
         self, text: str, pictures: Sequence[bytes | str] = (), boxes: Sequence[Box] = (), session: str | None = None
@@ -178,13 +179,13 @@ class GrpcWay:
             boxes=[pb.Box(x0=x0, y0=y0, x1=x1, y1=y1) for x0, y0, x1, y1 in boxes],
             session_id=session or "",
         )
-        events = list(self._platform.Chat(request, timeout=30))
+        events = list(self._platform.Chat(request, timeout=WAIT_S))
         finished = events[-1].finished
         return Said("".join(event.delta.text for event in events), finished.session_id, self._made(finished))
 
     def _made(self, finished: pb.ChatFinished) -> list[bytes]:
         requests = [pb.GetImageRequest(id=handle) for handle in finished.produced_images]
-        return [b"".join(chunk.data for chunk in self._platform.GetImage(one, timeout=30)) for one in requests]
+        return [b"".join(chunk.data for chunk in self._platform.GetImage(one, timeout=WAIT_S)) for one in requests]
 
 
 class ReflectionWay:
@@ -226,7 +227,7 @@ class ReflectionWay:
             request_serializer=lambda one: one.SerializeToString(),
             response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
         )
-        return [json_format.MessageToDict(one) for one in call(iter([message]), timeout=30)]
+        return [json_format.MessageToDict(one) for one in call(iter([message]), timeout=WAIT_S)]
 
 
 class McpWay:
@@ -259,14 +260,14 @@ class McpWay:
 
 @contextmanager
 def openai_way(url: str, _: str) -> Iterator[Way]:
-    client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0, timeout=30.0)
-    with client, httpx.Client(base_url=url, timeout=30.0) as http:
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0, timeout=WAIT_S)
+    with client, httpx.Client(base_url=url, timeout=WAIT_S) as http:
         yield OpenAIWay(client, http)
 
 
 @contextmanager
 def openai_javascript_way(url: str, _: str) -> Iterator[Way]:
-    with httpx.Client(base_url=url, timeout=30.0) as http:
+    with httpx.Client(base_url=url, timeout=WAIT_S) as http:
         yield OpenAIJavaScriptWay(url, http)
 
 

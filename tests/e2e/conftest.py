@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.conftest import free_port
@@ -19,6 +21,8 @@ from tests.conftest import free_port
 ROOT = Path(__file__).parent.parent.parent
 PHOTOS = ROOT.parent / "shared" / "photos"
 START_DEADLINE_S = 600.0
+PROFILE = os.environ.get("LLAVA_PLUS_E2E_PROFILE", "embedded")
+"""Another one may be named to try its checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Stack:
 
 @pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
-    """`llava-plus up --profile embedded` on a free port, with a state folder of its own."""
+    """`llava-plus up` with the profile on a free port, with a state folder of its own."""
     pytest.importorskip("vllm", reason="the planner is hosted by vLLM: run `make test`, which installs it")
     # Ray's sockets need a short path, which pytest's own temporary folders do not have.
     state = Path(tempfile.mkdtemp(prefix="lp-e2e-"))
@@ -44,7 +48,7 @@ def stack() -> Iterator[Stack]:
     command = [sys.executable, "-m", "deploy.cli.main"]
     port = free_port()
     try:
-        up = [*command, "up", "--profile", "embedded", "--port", str(port), "--detach"]
+        up = [*command, "up", "--profile", PROFILE, "--port", str(port), "--detach"]
         started = subprocess.run(
             up, env=environment, cwd=ROOT, timeout=START_DEADLINE_S, capture_output=True, text=True, check=False
         )
@@ -53,6 +57,29 @@ def stack() -> Iterator[Stack]:
     finally:
         subprocess.run([*command, "down"], env=environment, cwd=ROOT, timeout=120, check=True)
         shutil.rmtree(state, ignore_errors=True)
+
+
+def gateway_process(stack: Stack) -> psutil.Process:
+    """The platform's own gateway."""
+    port = stack.address.rsplit(":", 1)[1]
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if port in command and "--factory" in command:
+            return process
+    raise AssertionError("no gateway process found")
+
+
+def wait_until_ready(client: httpx.Client, alive: Callable[[], bool] = lambda: True, deadline_s: float = 60.0) -> None:
+    """Until the gateway says that it is ready, as long as it is alive."""
+    give_up = time.monotonic() + deadline_s
+    while alive() and time.monotonic() < give_up:
+        try:
+            if client.get("/readyz").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError("the gateway is not ready")
 
 
 @pytest.fixture(scope="session")

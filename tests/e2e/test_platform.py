@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 from openai import OpenAI
 from PIL import Image, ImageDraw, ImageFont
 
 from deploy.state_dir import StateDir
 from planner.eval.texts import POSTER_LINES as LINES_AS_READ
-from tests.e2e.conftest import ROOT, Stack
+from tests.e2e.conftest import ROOT, Stack, gateway_process, wait_until_ready
 
 # Its last line is printed on two, and read as two.
 POSTER_LINES = [*LINES_AS_READ[:-2], " ".join(LINES_AS_READ[-2:])]
@@ -168,27 +167,6 @@ def test_one_request_id_runs_from_the_gateway_to_the_skill(stack: Stack) -> None
         seen = {event["component"] for folder in folders for event in lines_with(folder, request_id)}
         time.sleep(0.05)
     assert {"gateway", "skill"} <= seen
-
-
-def gateway_process(stack: Stack) -> psutil.Process:
-    port = stack.address.rsplit(":", 1)[1]
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
-        if port in command and "--factory" in command:
-            return process
-    raise AssertionError("no gateway process found")
-
-
-def wait_until_ready(client: httpx.Client, deadline_s: float = 60.0) -> None:
-    give_up = time.monotonic() + deadline_s
-    while time.monotonic() < give_up:
-        try:
-            if client.get("/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError("the gateway did not come back")
 
 
 def lines_with(state: Path, text: str) -> list[dict[str, Any]]:

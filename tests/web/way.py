@@ -12,6 +12,7 @@ from tests.web.actions import ANSWERED, drag
 from tests.web.chromium import WAIT_MS, chromium
 
 Box = tuple[float, float, float, float]
+ANSWER_MS = 120_000.0
 
 
 class PageWay:
@@ -41,7 +42,7 @@ class PageWay:
         count = self._page.locator(".turn").count() + 1
         self._page.fill("#question", text)
         self._page.press("#question", "Enter")
-        self._page.wait_for_function(ANSWERED, arg=count)
+        self._page.wait_for_function(ANSWERED, arg=count, timeout=ANSWER_MS)
         turn = self._page.locator(".turn").nth(count - 1)
         made = [self._downloaded(turn)] if turn.locator(".compare").count() else []
         return Said(turn.locator(".answer").text_content(), self._page.url.rpartition("/")[2], made)

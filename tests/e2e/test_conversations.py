@@ -1,0 +1,118 @@
+"""The same conversations through every client, with real Ray Serve, Redis and skills.
+
+Which planner leads them is a parameter: one that follows a script, as a planner of one's own behind a second gateway on
+the same platform, for exact checks and every client; and the profile's own, for what it has learned.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy.profile import load_profile
+from tests.conftest import free_port
+from tests.contract.conversations import Way
+from tests.contract.ways import WAYS, openai_way
+from tests.e2e.conftest import PROFILE, ROOT, Stack, gateway_process, wait_until_ready
+from tests.e2e.conversations import COMPOSED, FOR_EVERY_CLIENT, SCRIPT, Conversation, Platform
+from tests.openai_server import serving_in_a_thread
+from tests.scripted_planner import ScriptedEndpoint
+
+pytestmark = pytest.mark.stack
+OpenWay = Callable[[str, str], AbstractContextManager[Way]]
+ASK_S = 180.0
+Addresses = tuple[str, str]
+
+
+@pytest.fixture(scope="module")
+def scripted(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
+    """A second gateway of the running platform, with a planner of its own: its URL, and where gRPC is."""
+    endpoint = ScriptedEndpoint(script=SCRIPT)
+    with serving_in_a_thread(endpoint), gateway_with_planner(stack, endpoint.url, tmp_path_factory) as addresses:
+        yield addresses
+    assert not endpoint.problems
+
+
+@contextmanager
+def gateway_with_planner(stack: Stack, planner: str, folders: pytest.TempPathFactory) -> Iterator[Addresses]:
+    port, grpc_port = free_port(), free_port()
+    environment = gateway_process(stack).environ() | {
+        "LLAVA_PLUS_PLANNER_URL": planner,
+        "LLAVA_PLUS_PLANNER_MODEL": "script",
+        "LLAVA_PLUS_GRPC_PORT": str(grpc_port),
+    }
+    command = [sys.executable, "-m", "deploy.gateway_server", "--factory", "deploy.gateway:create_app"]
+    log = folders.mktemp("gateway") / "log"
+    with log.open("wb") as out:
+        gateway = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port), "--no-access-log"],
+            env=environment,
+            cwd=ROOT,
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=url, timeout=10.0, trust_env=False) as client:
+            wait_until_ready(client, alive=lambda: gateway.poll() is None)
+        yield url, f"127.0.0.1:{grpc_port}"
+    finally:
+        gateway.terminate()
+        gateway.wait(timeout=30)
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=lambda way: way.__name__)
+def way(request: Any, scripted: Addresses) -> Iterator[Way]:
+    with request.param(*scripted) as way:
+        yield way
+
+
+@pytest.fixture(scope="module")
+def platform(stack: Stack) -> Iterator[Platform]:
+    with stack.client() as client:
+        yield Platform(client)
+
+
+@pytest.mark.parametrize("conversation", FOR_EVERY_CLIENT, ids=lambda one: one.name)
+def test_every_client_has_the_same_conversations_on_the_real_platform(
+    way: Way, platform: Platform, conversation: Conversation
+) -> None:
+    skip_without_weights(platform, conversation)
+    conversation.have(way, platform)
+
+
+@pytest.mark.parametrize("conversation", COMPOSED, ids=lambda one: one.name)
+def test_composed_wishes_of_the_paper_are_met(
+    scripted: Addresses, platform: Platform, conversation: Conversation
+) -> None:
+    skip_without_weights(platform, conversation)
+    with openai_way(*scripted) as way:
+        conversation.have(way, platform)
+
+
+@pytest.mark.parametrize("conversation", dict.fromkeys((*FOR_EVERY_CLIENT, *COMPOSED)), ids=lambda one: one.name)
+def test_the_profiles_own_planner_leads_what_it_has_learned(
+    stack: Stack, platform: Platform, conversation: Conversation
+) -> None:
+    skip_without_weights(platform, conversation)
+    planner = load_profile(PROFILE).planner
+    if planner is None:
+        pytest.skip(f"the profile {PROFILE} has no planner")
+    strange = sorted(conversation.needs - set(planner.learned or planner.skills or ()))
+    if strange:
+        pytest.skip(f"the embedded planner has not learned {', '.join(strange)} yet: see planner/weights/embedded")
+    with openai_way(stack.address, "") as way:
+        conversation.have(way, platform)
+
+
+def skip_without_weights(platform: Platform, conversation: Conversation) -> None:
+    missing = sorted(conversation.needs - platform.offers())
+    if missing:
+        wanted = ", ".join(f"embedded:{name}" for name in missing)
+        pytest.skip(f"checkpoints that are not in services/embedded/weights and the embedded profile yet: {wanted}")
