@@ -7,13 +7,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from tests.conftest import free_port
@@ -57,29 +55,6 @@ def stack() -> Iterator[Stack]:
     finally:
         subprocess.run([*command, "down"], env=environment, cwd=ROOT, timeout=120, check=True)
         shutil.rmtree(state, ignore_errors=True)
-
-
-def gateway_process(stack: Stack) -> psutil.Process:
-    """The platform's own gateway."""
-    port = stack.address.rsplit(":", 1)[1]
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
-        if port in command and "--factory" in command:
-            return process
-    raise AssertionError("no gateway process found")
-
-
-def wait_until_ready(client: httpx.Client, alive: Callable[[], bool] = lambda: True, deadline_s: float = 60.0) -> None:
-    """Until the gateway says that it is ready, as long as it is alive."""
-    give_up = time.monotonic() + deadline_s
-    while alive() and time.monotonic() < give_up:
-        try:
-            if client.get("/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError("the gateway is not ready")
 
 
 @pytest.fixture(scope="session")

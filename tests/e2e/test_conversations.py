@@ -6,27 +6,21 @@ the same platform, for exact checks and every client; and the profile's own, for
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from deploy.profile import load_profile
-from tests.conftest import free_port
 from tests.contract.conversations import Way
 from tests.contract.ways import WAYS, openai_way
-from tests.e2e.conftest import PROFILE, ROOT, Stack, gateway_process, wait_until_ready
+from tests.e2e.conftest import PROFILE, Stack
 from tests.e2e.conversations import COMPOSED, FOR_EVERY_CLIENT, SCRIPT, Conversation, Platform
 from tests.openai_server import serving_in_a_thread
 from tests.scripted_planner import ScriptedEndpoint
+from tests.second_gateway import gateway_with_planner
 
 pytestmark = pytest.mark.stack
-OpenWay = Callable[[str, str], AbstractContextManager[Way]]
-ASK_S = 180.0
 Addresses = tuple[str, str]
 
 
@@ -34,37 +28,10 @@ Addresses = tuple[str, str]
 def scripted(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
     """A second gateway of the running platform, with a planner of its own: its URL, and where gRPC is."""
     endpoint = ScriptedEndpoint(script=SCRIPT)
-    with serving_in_a_thread(endpoint), gateway_with_planner(stack, endpoint.url, tmp_path_factory) as addresses:
+    log = tmp_path_factory.mktemp("gateway") / "log"
+    with serving_in_a_thread(endpoint), gateway_with_planner(stack.address, endpoint.url, log) as addresses:
         yield addresses
     assert not endpoint.problems
-
-
-@contextmanager
-def gateway_with_planner(stack: Stack, planner: str, folders: pytest.TempPathFactory) -> Iterator[Addresses]:
-    port, grpc_port = free_port(), free_port()
-    environment = gateway_process(stack).environ() | {
-        "LLAVA_PLUS_PLANNER_URL": planner,
-        "LLAVA_PLUS_PLANNER_MODEL": "script",
-        "LLAVA_PLUS_GRPC_PORT": str(grpc_port),
-    }
-    command = [sys.executable, "-m", "deploy.gateway_server", "--factory", "deploy.gateway:create_app"]
-    log = folders.mktemp("gateway") / "log"
-    with log.open("wb") as out:
-        gateway = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port), "--no-access-log"],
-            env=environment,
-            cwd=ROOT,
-            stdout=out,
-            stderr=out,
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        with httpx.Client(base_url=url, timeout=10.0, trust_env=False) as client:
-            wait_until_ready(client, alive=lambda: gateway.poll() is None)
-        yield url, f"127.0.0.1:{grpc_port}"
-    finally:
-        gateway.terminate()
-        gateway.wait(timeout=30)
 
 
 @pytest.fixture(scope="module", params=WAYS, ids=lambda way: way.__name__)

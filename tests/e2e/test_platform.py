@@ -20,7 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from deploy.state_dir import StateDir
 from planner.eval.texts import POSTER_LINES as LINES_AS_READ
-from tests.e2e.conftest import ROOT, Stack, gateway_process, wait_until_ready
+from tests.e2e.conftest import ROOT, Stack
+from tests.second_gateway import gateway_process, wait_until_ready
 
 # Its last line is printed on two, and read as two.
 POSTER_LINES = [*LINES_AS_READ[:-2], " ".join(LINES_AS_READ[-2:])]
@@ -119,7 +120,7 @@ def test_a_second_question_needs_no_new_upload(stack: Stack) -> None:
 def test_pictures_and_sessions_survive_a_restart_of_the_gateway(stack: Stack) -> None:
     with stack.client() as client:
         hello = ask(client, "Hello, who are you?", OWN_POSTER.read_bytes())
-        gateway = gateway_process(stack)
+        gateway = gateway_process(stack.address)
         gateway.send_signal(signal.SIGKILL)
         gateway.wait(timeout=10)
         wait_until_ready(client)

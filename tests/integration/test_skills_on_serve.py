@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import pytest
 from services.core.images import decode
 from tests.conftest import free_port
 from tests.gateway_fakes import picture
+from tests.openai_server import Endpoint, calls, serving_in_a_thread, text
+from tests.second_gateway import gateway_with_planner
 
 ROOT = Path(__file__).parents[2]
 PROFILE = """
@@ -40,15 +43,43 @@ applications:
     num_cpus: 0
     max_ongoing_requests: 1
     max_queued_requests: 2
+  - name: asleep
+    skills: {sleeper: {class: "tests.integration.troubled_skill:Sleeper", options: {diary: "DIARY"}}}
+    num_cpus: 0
+    autoscaling: {min_replicas: 0, max_replicas: 1, upscale_delay_s: 0}
 """
 DEADLINE_S = 60.0
 
 
+@dataclass
+class SlowWriter(Endpoint):
+    """A planner that stops in the middle of a call's arguments until `go_on`, and tells whether that came."""
+
+    go_on: Callable[[], bool] = lambda: True
+    went_on: bool = False
+
+    async def _stream(self, reply: Any) -> AsyncIterator[bytes]:
+        async for event in super()._stream(reply):
+            yield event
+            give_up = time.monotonic() + DEADLINE_S
+            while b'"arguments": "{' in event and not self.went_on and time.monotonic() < give_up:
+                self.went_on = self.go_on()
+                await asyncio.sleep(0.05)
+
+
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """A platform with two skills, no planner, and a deadline of two seconds a call."""
+def diary() -> Iterator[Path]:
+    """What the sleeper writes when it is loaded."""
+    folder = Path(tempfile.mkdtemp(prefix="lp-diary-"))
+    yield folder / "diary"
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def address(diary: Path) -> Iterator[str]:
+    """A platform with a few skills, no planner, and a deadline of two seconds a call."""
     folder = Path(tempfile.mkdtemp(prefix="lp-"))
-    (folder / "profile.yaml").write_text(PROFILE)
+    (folder / "profile.yaml").write_text(PROFILE.replace("DIARY", str(diary)))
     environment = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
     environment |= {"LLAVA_PLUS_STATE_DIR": str(folder / "state"), "LLAVA_PLUS_TOOL_DEADLINE_S": "2"}
     command = [sys.executable, "-m", "deploy.cli.main"]
@@ -167,3 +198,17 @@ async def test_chat_without_a_planner_says_so(client: httpx.AsyncClient) -> None
     answer = await client.post("/v1/chat/completions", json=body)
     assert answer.status_code == 503
     assert "no planner" in answer.json()["error"]["message"]
+
+
+def test_a_skill_without_replicas_is_started_while_the_planner_still_writes(
+    address: str, diary: Path, tmp_path: Path
+) -> None:
+    assert not diary.exists(), "no replica runs before somebody asks for the skill"
+    planner = SlowWriter([calls(("sleeper", "{}"), piece=1), text("It is awake.")], go_on=diary.exists)
+    question = {"messages": [{"role": "user", "content": "Wake it."}], "debug": True}
+    with serving_in_a_thread(planner), gateway_with_planner(address, planner.url, tmp_path / "log") as (url, _):
+        answer = httpx.post(f"{url}/v1/chat/completions", json=question, timeout=2 * DEADLINE_S, trust_env=False)
+    assert planner.went_on, "the skill was loaded before its arguments were complete"
+    assert answer.json()["choices"][0]["message"]["content"] == "It is awake."
+    (call,) = answer.json()["debug"]["steps"][0]["results"]
+    assert call["result"]["pid"] > 0

@@ -1,10 +1,11 @@
-"""A skill that dies, waits or answers, as asked: what it meets must not trouble anybody else."""
+"""Skills that die, wait, or are started late: what they meet must not trouble anybody else."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -76,4 +77,19 @@ class Slow(Skill[SkillArgs, TroubleResult]):
 
     def predict(self, batch: Sequence[SkillCall[SkillArgs]]) -> Sequence[TroubleResult | SkillError]:
         time.sleep(0.2)
+        return [TroubleResult(pid=os.getpid()) for _ in batch]
+
+
+class Sleeper(Skill[SkillArgs, TroubleResult]):
+    """Writes down when it is loaded, into the file of its option `diary`."""
+
+    name = "sleeper"
+    consumes = frozenset()
+    Args = SkillArgs
+    Result = TroubleResult
+
+    def setup(self) -> None:
+        Path(self.options["diary"]).write_text("awake")
+
+    def predict(self, batch: Sequence[SkillCall[SkillArgs]]) -> Sequence[TroubleResult | SkillError]:
         return [TroubleResult(pid=os.getpid()) for _ in batch]
