@@ -15,6 +15,7 @@ from gateway.settings import GatewaySettings
 from gateway.state.answers import RedisAnswerStore
 from gateway.state.images import RedisImageStore
 from gateway.state.jobs import RedisJobStore
+from gateway.state.progress import RedisProgress
 from gateway.state.results import RedisResultsCache
 from gateway.state.sessions import RedisSessionStore
 from planner.client import PlannerClient
@@ -76,6 +77,7 @@ def parts_around(
         jobs=RedisJobStore(redis, settings),
         settings=settings,
         fetcher=fetcher,
+        progress=RedisProgress(redis),
         close=close,
     )
 

@@ -58,6 +58,20 @@ class Echo(Skill[EchoArgs, EchoResult]):
         return EchoResult(text=call.args.text, batch_size=batch_size)
 
 
+class Stepper(Echo):
+    """Says the text back in three steps, and waits after the first where its gate is shut."""
+
+    name = "stepper"
+    aliases = ()
+
+    def predict(self, batch: Sequence[SkillCall[EchoArgs]]) -> Sequence[EchoResult | SkillError]:
+        for step in (1, 2, 3):
+            for call in batch:
+                call.report(step, 3)
+            self.gate.wait(10)
+        return super().predict(batch)
+
+
 class Late(Echo):
     """Cannot be loaded the first time."""
 

@@ -41,7 +41,7 @@ class JobRequest(BaseModel):
 class JobView(BaseModel):
     """A job. Times are seconds since the epoch; `elapsed_s` is how long it has run so far.
 
-    `progress` is what the work says about itself; a step is null where it cannot tell.
+    `progress` is what the work says about itself while it runs; a step is null where it cannot tell.
     """
 
     id: str

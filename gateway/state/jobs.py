@@ -220,6 +220,7 @@ def _parsed(job_id: str, fields: dict[str, bytes | None], *, leased: bool) -> Jo
         return None
     texts = {name: value.decode() for name, value in fields.items() if value is not None}
     lost = texts["status"] == "running" and not leased
+    runs = texts["status"] == "running" and not lost
     return Job.model_validate(
         {
             "id": job_id,
@@ -229,7 +230,7 @@ def _parsed(job_id: str, fields: dict[str, bytes | None], *, leased: bool) -> Jo
             "created": texts["created"],
             "started": texts.get("started"),
             "finished": texts.get("finished"),
-            "progress": from_json(texts.get("progress", "{}")),
+            "progress": from_json(texts.get("progress", "{}") if runs else "{}"),
             "cancel_requested": "cancel" in texts,
             "error": asdict(to_http(JobLost())) if lost else from_json(texts.get("error", "null")),
         }

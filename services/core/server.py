@@ -24,6 +24,7 @@ from services.core.lane import Lane, Served, failed
 from services.core.loading import load_skill
 from services.core.metrics import SkillMetrics
 from services.core.parts import CallParts
+from services.core.progress import told
 from services.core.skill import BaseSkill, Skill, SkillCall
 from services.core.spec import SkillSpec, Symbol
 from services.core.wire import SkillReply, SkillRequest
@@ -144,7 +145,9 @@ class SkillServer:
                     return await self._composed(self._composites[request.skill], args, request)
                 lane = self._lanes[request.skill]
                 images = await self._read(request.images)
-                return await _reply(await lane.submit(SkillCall(args, images), request.deadline), lane.checkpoint)
+                async with told(self._redis, request.skill, request.request_id) as report:
+                    served = await lane.submit(SkillCall(args, images, report), request.deadline)
+                return await _reply(served, lane.checkpoint)
         except TimeoutError:
             raise DeadlineExceeded(f"{request.skill} did not answer within the call's deadline.") from None
 

@@ -7,7 +7,7 @@ metrics, deadlines and error mapping belong to `services.core.server`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -19,17 +19,25 @@ from services.core.types import SkillArgs, SkillResult
 
 ArgsT = TypeVar("ArgsT", bound=SkillArgs)
 ResultT = TypeVar("ResultT", bound=SkillResult)
+Report = Callable[[int, int], None]
+"""Takes how many steps of a call are done, and of how many; from any thread."""
+
+
+def unheard(step: int, steps: int) -> None:
+    """A report to nobody."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkillCall(Generic[ArgsT]):
     """One call inside a batch: validated arguments and decoded pictures by what they are for.
 
-    Pictures are RGB, EXIF rotation applied. They may be shared with other calls: do not write to them.
+    Pictures are RGB, EXIF rotation applied. They may be shared with other calls: do not write to them. A skill that
+    works in steps tells `report` after each of them, for those who wait.
     """
 
     args: ArgsT
     images: Mapping[Symbol, Image.Image] = field(default_factory=dict)
+    report: Report = unheard
 
     @property
     def image(self) -> Image.Image:

@@ -1,136 +1,20 @@
-"""Jobs in a real Redis, shared by gateways: run once, cancelled from anywhere, and never running for ever."""
+"""Jobs in a real Redis, shared by gateways: what is wrong is said at once, and each runs once."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
 from typing import Any
 
-import httpx
 import pytest
-from gateway_fakes import FakePlanner, FakeSkills, FakeWeb, data_url, picture, question
+from gateway_fakes import FakeSkills, data_url, picture, question
 from redis.asyncio import Redis
 
-from gateway.app import create_app
 from gateway.errors import JobNotFound, JobQueueFull
-from gateway.ports import SkillOutcome
 from gateway.settings import GatewaySettings
-from gateway.state.job_models import JobWork, Progress
-from gateway.state.jobs import LEASE, RedisJobStore
-from gateway.wiring import parts_around
-from services.core.context import CallContext
+from gateway.state.jobs import RedisJobStore
 from services.core.errors import SkillFailed, SkillOverloaded
-from services.core.spec import Symbol
-
-READING = {"tool": "reader", "input": {"image": data_url(picture())}}
-WORK = JobWork(tool="reader", body={})
-
-
-@dataclass
-class SlowSkills(FakeSkills):
-    """Calls wait until they `may` end; `began` is set by each, `stopped` by those that are cancelled."""
-
-    may: asyncio.Event = field(default_factory=asyncio.Event)
-    began: asyncio.Event = field(default_factory=asyncio.Event)
-    stopped: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def call(
-        self, skill: str, args: Mapping[str, Any], images: Mapping[Symbol, str], context: CallContext
-    ) -> SkillOutcome:
-        self.began.set()
-        try:
-            await self.may.wait()
-        except asyncio.CancelledError:
-            self.stopped.set()
-            raise
-        return await super().call(skill, args, images, context)
-
-
-class TellingSkills:
-    """A source of progress: the third of ten steps, of whatever call."""
-
-    async def progress(self, request_id: str) -> Progress:
-        return Progress(step=3, steps=10, message=request_id)
-
-
-@pytest.fixture
-async def redis(empty_redis_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(empty_redis_url) as client:
-        yield client
-
-
-@dataclass
-class Platform:
-    """Gateways around one Redis; each lives in a task of its own until `stop`."""
-
-    redis_url: str
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
-
-    @asynccontextmanager
-    async def running(
-        self, skills: FakeSkills, telling: Any = None, **settings: Any
-    ) -> AsyncIterator[httpx.AsyncClient]:
-        given = {"job_beat_s": 0.05, "job_poll_s": 0.05, "redis_url": self.redis_url, "fetch_enabled": False}
-        parts = parts_around(GatewaySettings(**given | settings), lambda _: skills, FakePlanner())
-        web = FakeWeb({"https://pictures.test/a.png": picture(color="green")})
-        app = create_app(replace(parts, progress=telling, fetcher=web))
-        transport = httpx.ASGITransport(app=app)
-        try:
-            async with (
-                app.router.lifespan_context(app),
-                httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
-            ):
-                yield client
-        finally:
-            await parts.close()
-
-    async def gateway(
-        self, skills: FakeSkills | None = None, telling: Any = None, **settings: Any
-    ) -> httpx.AsyncClient:
-        ready: asyncio.Future[httpx.AsyncClient] = asyncio.get_running_loop().create_future()
-
-        async def live() -> None:
-            async with self.running(skills or FakeSkills(), telling, **settings) as client:
-                ready.set_result(client)
-                await self.stop.wait()
-
-        self.tasks.append(asyncio.create_task(live()))
-        await asyncio.wait((ready, self.tasks[-1]), return_when=asyncio.FIRST_COMPLETED)
-        return ready.result()
-
-
-@pytest.fixture
-async def platform(empty_redis_url: str) -> AsyncIterator[Platform]:
-    platform = Platform(empty_redis_url)
-    yield platform
-    platform.stop.set()
-    await asyncio.gather(*platform.tasks)
-
-
-async def until(
-    client: httpx.AsyncClient, job_id: str, wanted: Callable[[dict[str, Any]], bool], deadline_s: float = 20.0
-) -> dict[str, Any]:
-    async with asyncio.timeout(deadline_s):
-        while True:
-            job: dict[str, Any] = (await client.get(f"/v1/jobs/{job_id}")).json()
-            if wanted(job):
-                return job
-            await asyncio.sleep(0.01)
-
-
-def over(job: dict[str, Any]) -> bool:
-    return job["status"] not in ("queued", "running")
-
-
-async def submit(client: httpx.AsyncClient, body: Any = READING, **headers: str) -> str:
-    response = await client.post("/v1/jobs", json=body, headers=headers)
-    assert response.status_code == 202, response.text
-    job_id: str = response.json()["id"]
-    return job_id
+from tests.integration.job_platform import READING, WORK, Platform, SlowSkills, over, submit, until
 
 
 async def test_a_tool_call_is_a_job_whose_result_is_what_the_tool_answers(platform: Platform) -> None:
@@ -245,52 +129,6 @@ async def test_a_job_that_fails_says_why_as_the_endpoint_would(
     assert 'llava_plus_jobs_total{outcome="failed"}' in (await client.get("/metrics")).text
 
 
-async def test_a_job_that_waits_is_cancelled_at_once(platform: Platform) -> None:
-    client = await platform.gateway(jobs_running_max=0)
-    job_id = await submit(client)
-    cancelled = (await client.post(f"/v1/jobs/{job_id}/cancel")).json()
-    assert cancelled["status"] == "cancelled"
-    result = await client.get(f"/v1/jobs/{job_id}/result")
-    assert (result.status_code, result.json()["error"]["code"]) == (409, "job_cancelled")
-    worker = FakeSkills()
-    await platform.gateway(worker)
-    other = await submit(client)
-    await until(client, other, over)
-    assert len(worker.calls) == 1, "only the job that was not cancelled ran"
-
-
-async def test_a_job_that_runs_is_cancelled_from_another_gateway_and_its_call_stopped(platform: Platform) -> None:
-    skills = SlowSkills()
-    first, second = await platform.gateway(skills), await platform.gateway(jobs_running_max=0)
-    job_id = await submit(first)
-    await skills.began.wait()
-    asked = (await second.post(f"/v1/jobs/{job_id}/cancel")).json()
-    assert asked["cancel_requested"]
-    await skills.stopped.wait()
-    assert (await until(second, job_id, over))["status"] == "cancelled"
-    again = await second.post(f"/v1/jobs/{job_id}/cancel")
-    assert again.json()["status"] == "cancelled"
-    skills.may.set()
-    assert (await until(first, await submit(first), over))["status"] == "succeeded", "the runner goes on"
-
-
-async def test_cancelling_where_it_runs_is_noticed_without_waiting_for_the_next_beat(platform: Platform) -> None:
-    skills = SlowSkills()
-    client = await platform.gateway(skills, job_beat_s=1000.0)
-    job_id = await submit(client)
-    await skills.began.wait()
-    await client.post(f"/v1/jobs/{job_id}/cancel")
-    async with asyncio.timeout(10):
-        await skills.stopped.wait()
-
-
-async def test_a_job_that_is_over_cannot_be_cancelled_any_more(platform: Platform) -> None:
-    client = await platform.gateway()
-    job_id = await submit(client)
-    await until(client, job_id, over)
-    assert (await client.post(f"/v1/jobs/{job_id}/cancel")).json()["status"] == "succeeded"
-
-
 async def test_a_job_is_taken_by_any_gateway_and_run_once(platform: Platform) -> None:
     workers = [FakeSkills(), FakeSkills()]
     front = await platform.gateway(jobs_running_max=0)
@@ -300,70 +138,6 @@ async def test_a_job_is_taken_by_any_gateway_and_run_once(platform: Platform) ->
     for job_id in jobs:
         assert (await until(front, job_id, over))["status"] == "succeeded"
     assert sum(len(worker.calls) for worker in workers) == 12
-
-
-async def test_a_job_whose_gateway_stops_is_reported_as_lost(platform: Platform) -> None:
-    skills = SlowSkills()
-    front = await platform.gateway(jobs_running_max=0)
-    async with platform.running(skills):
-        job_id = await submit(front)
-        await skills.began.wait()
-    assert skills.stopped.is_set()
-    lost = (await front.get(f"/v1/jobs/{job_id}")).json()
-    assert (lost["status"], lost["error"]["code"]) == ("failed", "job_lost")
-    assert (await front.get(f"/v1/jobs/{job_id}/result")).status_code == 503
-
-
-async def test_a_job_whose_gateway_died_is_reported_as_lost_when_its_lease_is_over(
-    platform: Platform, redis: Redis
-) -> None:
-    front = await platform.gateway(jobs_running_max=0)
-    job_id = await submit(front)
-    taken = await RedisJobStore(redis, GatewaySettings(lock_ttl_s=0.2)).take()
-    assert taken is not None
-    assert taken.id == job_id
-    lost = await until(front, job_id, over)
-    assert (lost["status"], lost["error"]["code"]) == ("failed", "job_lost")
-    await taken.beat(Progress())
-    assert taken.lost
-    await taken.succeeded(b"{}")
-    assert (await front.get(f"/v1/jobs/{job_id}")).json()["status"] == "failed", "what comes too late changes nothing"
-
-
-async def test_a_gateway_stops_work_that_it_has_lost(platform: Platform, redis: Redis) -> None:
-    skills = SlowSkills()
-    client = await platform.gateway(skills)
-    job_id = await submit(client)
-    await skills.began.wait()
-    await redis.set(LEASE.format(job_id), "somebody else")
-    async with asyncio.timeout(10):
-        await skills.stopped.wait()
-
-
-async def test_a_job_that_takes_too_long_is_stopped(platform: Platform) -> None:
-    skills = SlowSkills()
-    client = await platform.gateway(skills, job_deadline_s=0.2)
-    done = await until(client, await submit(client), over)
-    assert (done["status"], done["error"]["code"]) == ("failed", "deadline_exceeded")
-    assert skills.stopped.is_set()
-
-
-async def test_a_job_says_what_it_is_at(platform: Platform) -> None:
-    skills = SlowSkills()
-    client = await platform.gateway(skills)
-    chat = {"chat": {"messages": [question("Please read it.", data_url(picture()))]}}
-    for body in (READING, chat):
-        running = await until(client, await submit(client, body), lambda job: job["progress"]["message"] is not None)
-        assert running["progress"]["step"] is None
-    again = await until(client, running["id"], lambda job: job["progress"]["message"] != "planned")
-    assert again["progress"]["message"] == "running reader"
-
-
-async def test_steps_are_shown_where_skills_tell_them(platform: Platform) -> None:
-    client = await platform.gateway(SlowSkills(), TellingSkills())
-    job_id = await submit(client)
-    running = await until(client, job_id, lambda job: job["progress"]["step"] is not None)
-    assert running["progress"] == {"step": 3, "steps": 10, "message": job_id}
 
 
 async def test_the_queue_is_bounded(platform: Platform) -> None:

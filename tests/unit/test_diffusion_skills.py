@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -87,6 +88,20 @@ def test_a_seed_that_is_not_given_is_drawn_and_reported(loaded: Loaded, name: st
     assert first.seed != second.seed
     (again,) = paint(skill, call(skill, seed=second.seed))
     assert np.abs(pixels(again) - pixels(second)).max() <= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_call_is_told_its_denoising_steps(loaded: Loaded, name: str) -> None:
+    skill = loaded[name]
+    told: tuple[list[tuple[int, int]], ...] = ([], [])
+    first, second = (
+        replace(call(skill, steps=3), report=lambda step, steps, heard=heard: heard.append((step, steps)))
+        for heard in told
+    )
+    paint(skill, first, second)
+    taken = len(told[0])
+    assert taken in (3, 4), "some schedulers take one more"
+    assert told == ([(step, taken) for step in range(1, taken + 1)],) * 2
 
 
 @pytest.mark.parametrize("size", [(1, 1), (400, 20), (37, 53), (3, 200)])

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 from PIL import Image
 
 from services.core.errors import BadArguments, SkillError, SkillFailed
-from services.core.skill import SkillCall
+from services.core.skill import Report, SkillCall
 from services.core.spec import Symbol
 from services.core.types import ImageSize
 from services.models.diffusion.contract import DiffusionOptions, PaintArgs, PaintedPicture
@@ -53,6 +53,7 @@ class _Painting:
     steps: int
     guidance: float
     canvas: Canvas
+    report: Report
 
     @property
     def kind(self) -> tuple[Any, ...]:
@@ -136,6 +137,7 @@ class DiffusionSkill(TorchSkill[ArgsT, PaintedPicture]):
             steps=args.steps or self.settings.steps,
             guidance=self.settings.guidance if args.guidance is None else args.guidance,
             canvas=self.canvas(call),
+            report=call.report,
         )
 
     def _paint(self, group: Sequence[_Painting]) -> list[Image.Image | None]:
@@ -144,12 +146,20 @@ class DiffusionSkill(TorchSkill[ArgsT, PaintedPicture]):
 
         first = group[0]
         pictures = {name: [one.canvas.pictures[name] for one in group] for name in first.canvas.pictures}
+
+        def stepped(pipe: Any, index: int, timestep: Any, kept: dict[str, Any]) -> dict[str, Any]:
+            for one in group:
+                # Some schedulers take a step more than they were asked for.
+                one.report(index + 1, int(pipe.num_timesteps))
+            return kept
+
         output = self._pipe(
             prompt=[one.prompt for one in group],
             negative_prompt=[one.args.negative_prompt for one in group],
             generator=[torch.Generator("cpu").manual_seed(one.seed) for one in group],
             num_inference_steps=first.steps,
             guidance_scale=first.guidance,
+            callback_on_step_end=stepped,
             **pictures,
             **dict(first.canvas.settings),
         )
