@@ -14,7 +14,7 @@ from planner.conversation import AssistantTurn, Conversation, ObservationTurn, U
 from planner.dialects.base import ChatMessage
 from planner.dialects.json_dialect import JsonDialect
 from planner.format import Action, PlannerOutput
-from planner.prompt import compact_json, observation_text
+from planner.prompt import compact_json, gives, observation_text
 from planner.tool_schema import call_schema
 from services.core.spec import SkillSpec
 
@@ -57,7 +57,7 @@ class OpenAIToolsDialect:
                 "type": "function",
                 "function": {
                     "name": spec.name.replace(_PLUS, _PLUS_WRITTEN),
-                    "description": spec.description,
+                    "description": f"{spec.description}\n\n{gives(spec)}",
                     "parameters": call_schema(spec),
                 },
             }

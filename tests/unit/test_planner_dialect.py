@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
+from gateway.orchestrator.references import reference
 from planner.conversation import AssistantTurn, Observation, ObservationTurn, UserTurn
 from planner.dialects.json_dialect import JsonDialect
 from planner.format import Action, PlannerOutput, UnparsableOutput
@@ -127,3 +129,26 @@ def test_learned_tools_that_are_not_offered_are_named() -> None:
 
 def test_a_model_that_learned_no_tool_reads_of_all() -> None:
     assert TOOL.summary in system_of(DIALECT, TOOL)
+
+
+def test_a_planner_that_has_learned_nothing_of_ours_is_told_how_results_are_used() -> None:
+    finder, cutter = discover().spec("grounding_dino"), discover().spec("sam")
+    told = DIALECT.messages((UserTurn(text="hello"),), [finder, cutter])[0]["content"]
+    (example,) = set(re.findall(r"\$1\.\w+(?=\")", told))
+    parsed = reference(example)
+    assert parsed is not None
+    assert parsed.path[0] in finder.result_model.model_fields
+    assert "Gives boxes, logits, phrases, size." in told
+    assert "Gives masks_rle, iou, boxes, size." in told
+
+
+def test_a_planner_is_told_in_the_words_that_it_was_trained_on() -> None:
+    finder = discover().spec("grounding_dino")
+    one = DIALECT.messages((UserTurn(text="hello"),), [TOOL])[0]["content"]
+    learned = JsonDialect(["easyocr", "sam"]).messages((UserTurn(text="hello"),), [TOOL, finder])[0]["content"]
+    assert one == (
+        'You help people with pictures. Reply in JSON: "thoughts", "actions", "value".\n'
+        f"Tools:\neasyocr(languages): {TOOL.summary}"
+    )
+    assert "$" not in learned
+    assert "Gives" not in learned
