@@ -56,7 +56,7 @@ bench-startup: $(STAMP) ## Seconds and memory from `up` to ready
 	$(BIN)/python -m benchmarks.startup
 
 bench-orchestration: $(STAMP) ## Parallel actions, cached calls, a thousand sessions
-	$(BIN)/python -m benchmarks.orchestration
+	$(BIN)/python -m benchmarks.orchestration $(ARGS)
 
 bench-skill: $(STAMP) ## One skill alone, by batch size: make bench-skill ARGS="--skill sam --checkpoint embedded:sam"
 	$(BIN)/python -m benchmarks.skills $(ARGS)
