@@ -25,6 +25,7 @@ from planner.eval.command import (
     time_limit,
     write_report,
 )
+from planner.eval.failures import write_failures
 from planner.eval.gateway import GatewayClient, GatewayPlayer
 from planner.eval.journal import Journal, fingerprint
 from planner.eval.matching import Tools
@@ -65,14 +66,25 @@ def words(text: str, given: Given) -> str:
     return question_text(TurnRequest(text=text, marks=marks, symbols=symbols), Gallery())
 
 
-def told_skills(planner: str, profile: str, skills: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The skills that a planner is told of, and those that it knows by name: a profile's for the embedded one."""
+def told_skills(
+    planner: str, profile: str, skills: str | None, learned: str | None = None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The skills that a planner is told of, and those that it knows by name: a profile's for the embedded one.
+
+    Args:
+        skills, learned: names parted by commas instead, or `all`; None for the profile's.
+    """
     config = load_profile(profile).planner if planner.startswith("embedded") else None
-    learned = config.learned if config else ()
+    known = config.learned if config else ()
+    if learned is not None:
+        known = tuple(spec.name for spec in offered(())) if learned == "all" else _names(learned)
     if skills is None:
-        return (config.skills or () if config else ()), learned
-    named = tuple(name.strip() for name in skills.split(",") if name.strip())
-    return (() if named == ("all",) else named), learned
+        return (config.skills or () if config else ()), known
+    return (() if skills == "all" else _names(skills)), known
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 async def score_tool_use(
@@ -117,6 +129,7 @@ async def score_tool_use(
             until=time_limit(minutes),
         )
     verdicts = [judged(case, played[case.id], tools) for case in cases if case.id in played]
+    write_failures(folder / "failures.jsonl", verdicts, played)
     about = about | {"requests played": f"{len(verdicts)} of {len(cases)} ({path.name})"}
     return write_report(folder, "tool_use", to_json(verdicts, about), to_markdown(verdicts, about))
 

@@ -41,7 +41,8 @@ def tool_use(
     ] = "embedded",
     gateway: Annotated[str | None, typer.Option(help="Score the planner of a running platform, at this URL.")] = None,
     model: Annotated[
-        str, typer.Option(help="The endpoint's model, or a folder of the embedded planner's weights.")
+        str,
+        typer.Option(help="The endpoint's model; for the embedded planner weights, an adapter, or a training run."),
     ] = "",
     key_env: Annotated[str, typer.Option(help="Environment variable that holds the endpoint's key.")] = "",
     dialect: Annotated[str, typer.Option(help="json, llava_plus_v0 or openai_tools; by the planner when absent.")] = "",
@@ -49,10 +50,17 @@ def tool_use(
         str, typer.Option(help="Whose planner settings tell an embedded planner of skills.")
     ] = "embedded",
     skills: Annotated[str | None, typer.Option(help="Skills to offer, parted by commas; 'all' for all.")] = None,
+    learned: Annotated[
+        str | None, typer.Option(help="Skills that the planner knows by name; 'all'; the profile's when absent.")
+    ] = None,
     requests: Annotated[Path | None, typer.Option(help="Another file of requests.", exists=True)] = None,
-    sample: Annotated[int | None, typer.Option(min=1, help="Play about this many, evenly over the rows.")] = None,
+    sample: Annotated[
+        int | None, typer.Option("--sample", "--limit", min=1, help="Play about this many, evenly over the rows.")
+    ] = None,
     minutes: Minutes = None,
-    at_once: AtOnce = 1,
+    at_once: Annotated[
+        int | None, typer.Option(min=1, help="Requests under way at the same time; 16 for embedded-vllm, else 1.")
+    ] = None,
     out: Out = None,
     fresh: Fresh = False,
 ) -> None:
@@ -61,8 +69,9 @@ def tool_use(
     from planner.eval.cases import TOOL_USE, load_cases, sampled
     from planner.eval.command import RESULTS, PlannerChoice
 
-    names, learned = told_skills(planner, profile, skills)
-    choice = PlannerChoice(planner, model, key_env, dialect, names, learned)
+    names, known = told_skills(planner, profile, skills, learned)
+    choice = PlannerChoice(planner, model, key_env, dialect, names, known)
+    at_once = at_once or (16 if planner == "embedded-vllm" and not gateway else 1)
     path = requests or TOOL_USE
     folder = out or RESULTS / "tool_use"
     cases = sampled(load_cases(path), sample)

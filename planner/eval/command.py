@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from typing import Any
 from planner.api import Planner
 from planner.client import PlannerClient
 from planner.dialects import dialect
+from planner.eval.weights import NoWeights, complete, content_hash, newest
 from services.core.errors import UnknownSkill
 from services.core.images import DATA_KEY
 from services.core.registry import discover
@@ -35,9 +37,10 @@ class PlannerChoice:
     """Which planner to score.
 
     Attributes:
-        planner: `embedded` (transformers in this process), `embedded-vllm`, or the URL of an OpenAI-compatible
-            endpoint with its version, for example https://example.org/v1.
-        model: the endpoint's name of its model, or a folder of weights for `embedded`.
+        planner: `embedded` (transformers in this process), `embedded-vllm` (the engine of service in this process),
+            or the URL of an OpenAI-compatible endpoint with its version, for example https://example.org/v1.
+        model: the endpoint's name of its model; for the embedded planner a folder of weights, an adapter alone, or a
+            training run (its newest checkpoint).
         key_env: the environment variable that holds the endpoint's key.
         dialect: see `planner.dialects`.
         skills: those that the planner is told of; all when empty.
@@ -55,13 +58,31 @@ class PlannerChoice:
     def is_url(self) -> bool:
         return self.planner.startswith(("http://", "https://"))
 
+    @property
+    def weights(self) -> Path | None:
+        """The folder that `model` names to the embedded planner.
+
+        Raises:
+            EvaluationError: there is no adapter in it.
+        """
+        if self.is_url or not self.model:
+            return None
+        try:
+            return newest(Path(self.model))
+        except NoWeights as error:
+            raise EvaluationError(f"--model: {error}") from None
+
     def about(self) -> dict[str, Any]:
         """What results depend on, without the key."""
+        known = {"learned": ", ".join(self.learned)} if self.learned else {}
+        content = {"weights": content_hash(self.weights)} if self.weights else {}
         return {
             "planner": self.planner,
-            "model": self.model or "default",
+            "model": str(self.weights or self.model or "default"),
             "dialect": self.dialect or ("openai_tools" if self.is_url else "json"),
             "skills": ", ".join(self.skills) or "all",
+            **known,
+            **content,
         }
 
 
@@ -104,13 +125,20 @@ async def opened_planner(choice: PlannerChoice, pictures: Pictures | None = None
         return
     if choice.planner not in ("embedded", "embedded-vllm"):
         raise EvaluationError(f"--planner {choice.planner}: use embedded, embedded-vllm, or an endpoint's URL.")
-    from planner.eval.local import LocalEngine, TransformersPlanner, VllmPlanner, Writer
     from planner.model import WEIGHTS
 
-    kind = TransformersPlanner if choice.planner == "embedded" else VllmPlanner
-    writer: Writer = kind(Path(choice.model) if choice.model else WEIGHTS)
-    local = LocalEngine(writer, pictures)
-    yield PlannerClient(local, dialect(choice.dialect or "json", choice.learned), choice.planner)
+    form = dialect(choice.dialect or "json", choice.learned)
+    if choice.planner == "embedded-vllm":
+        from planner.eval.in_process import opened_engine
+
+        async with opened_engine(choice.weights or WEIGHTS, pictures) as served:
+            yield PlannerClient(served, form, choice.planner)
+        return
+    from planner.eval.local import LocalEngine, TransformersPlanner
+
+    with tempfile.TemporaryDirectory(prefix="weights-") as folder:
+        writer = TransformersPlanner(complete(choice.weights, Path(folder)) if choice.weights else WEIGHTS)
+        yield PlannerClient(LocalEngine(writer, pictures), form, choice.planner)
 
 
 def key_in(variable: str) -> str | None:

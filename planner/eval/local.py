@@ -141,7 +141,7 @@ class TransformersPlanner:
 
     def _pixels(self, name: str) -> Any:
         if name.startswith(_FILE):
-            shown = _picture(name)
+            shown = local_picture(name)
             return self._processor.image_processor(images=shown, return_tensors="pt")["pixel_values"][0]
         return noise(name, self._model.config.vision_config.image_size)
 
@@ -175,33 +175,18 @@ class VllmPlanner:
         outputs = self._llm.generate([self._prompt(c) for c in conversations], sampling, use_tqdm=False)
         return [_parsed(self._dialect, output.outputs[0].text) for output in outputs]
 
-    def complete(self, messages: Sequence[ChatMessage], schema: dict[str, Any] | None, max_tokens: int) -> Written:
-        """See `Writer`."""
-        from vllm import SamplingParams
-        from vllm.sampling_params import StructuredOutputsParams
-
-        bound = StructuredOutputsParams(json=schema, disable_any_whitespace=True) if schema else None
-        sampling = SamplingParams(temperature=0.0, max_tokens=max_tokens, structured_outputs=bound)
-        (output,) = self._llm.generate([self._rendered(messages)], sampling, use_tqdm=False)
-        part = output.outputs[0]
-        return Written(
-            part.text, len(output.prompt_token_ids or ()), len(part.token_ids), cut=part.finish_reason == "length"
-        )
-
     def _prompt(self, conversation: Conversation) -> dict[str, Any]:
-        return self._rendered(self._dialect.messages(conversation, self._tools))
-
-    def _rendered(self, messages: Sequence[ChatMessage]) -> dict[str, Any]:
+        messages = self._dialect.messages(conversation, self._tools)
         prompt: dict[str, Any] = {"prompt": prompt_text(self._tokenizer, messages)}
         names = picture_names(messages)
-        return prompt | ({"multi_modal_data": {"image": [_picture(name) for name in names]}} if names else {})
+        return prompt | ({"multi_modal_data": {"image": [local_picture(name) for name in names]}} if names else {})
 
 
 def _ids(value: Any) -> list[int]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _picture(name: str) -> Any:
+def local_picture(name: str) -> Any:
     """The file, or `noise` as a picture that still has to be preprocessed."""
     from PIL import Image
 

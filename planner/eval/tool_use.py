@@ -152,7 +152,7 @@ def _grouped(verdicts: Sequence[Verdict], key: Callable[[Case], str]) -> dict[st
 def confusions(verdicts: Iterable[Verdict]) -> list[tuple[tuple[str, str], int]]:
     """What was wanted (the first right way) and what was called instead, the commonest first."""
     pairs = Counter(
-        (_named_way(verdict.case), " > ".join(verdict.called) or ("broken" if not verdict.valid else "nothing"))
+        (named_way(verdict.case), " > ".join(verdict.called) or ("broken" if not verdict.valid else "nothing"))
         for verdict in verdicts
         if not verdict.choice
     )
@@ -168,7 +168,8 @@ def _kind(fault: str) -> str:
     return re.sub(r": lacks .*", ": lacks a word", fault)
 
 
-def _named_way(case: Case) -> str:
+def named_way(case: Case) -> str:
+    """The first right way in words."""
     return " > ".join(" + ".join(call.skill for call in group) for group in case.accept[0]) or "nothing"
 
 
@@ -180,7 +181,7 @@ def _wrong(verdict: Verdict) -> dict[str, Any]:
     return {
         "id": verdict.case.id,
         "text": verdict.case.text,
-        "wanted": _named_way(verdict.case),
+        "wanted": named_way(verdict.case),
         "called": verdict.called,
         "faults": verdict.faults or [],
         "valid": verdict.valid,

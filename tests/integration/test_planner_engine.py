@@ -134,3 +134,26 @@ async def test_the_next_turn_of_a_session_finds_its_prompt_in_vllms_prefix_cache
     assert first.cached_tokens == 0
     # Whole blocks are kept, of 128 tokens on a CPU and fewer on GPUs.
     assert 0 < first.prompt_tokens - second.cached_tokens < 128
+
+
+async def test_scoring_asks_the_same_engine_with_the_dialects_schema(served: tuple[Any, Path]) -> None:
+    from planner.conversation import UserTurn
+    from planner.dialects import dialect
+    from planner.eval.command import offered
+    from planner.eval.in_process import InProcessEngine
+    from services.core.context import CallContext
+
+    form, tools = dialect("json"), offered(["blip2"])
+    asked = EngineRequest(
+        messages=form.messages((UserTurn(text="What is this?", images=("noise:1",)),), tools),
+        schema=form.schema(tools),
+        max_tokens=24,
+        temperature=0.0,
+        seed=None,
+        request_id=f"t-{time.monotonic_ns()}",
+    )
+    context = CallContext(asked.request_id, "scoring", time.time() + 300)
+    chunks = [chunk async for chunk in InProcessEngine(served[0]._text).generate(asked, context)]
+    assert "".join(chunk.text for chunk in chunks).startswith('{"thoughts":')
+    assert chunks[-1].final
+    assert chunks[-1].completion_tokens == 24
