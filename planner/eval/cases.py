@@ -1,5 +1,7 @@
 """Requests written by hand, with what is right for each: `requests/tool_use.jsonl`.
 
+Those of `requests/tool_use_development.jsonl` are for finding out what the data lacks; they are not reported.
+
 A request may be met in several ways: `accept` lists them. A way is a sequence of groups; calls of a group may come in
 any order or at the same time, and groups one after the other. An empty way is an answer without any call.
 """
@@ -13,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 TOOL_USE = Path(__file__).parent / "requests" / "tool_use.jsonl"
+DEVELOPMENT = TOOL_USE.with_stem("tool_use_development")
 CONVERSATION, REFUSED = "conversation", "refused"
 """The rows in which nothing is to be called, and in which a wish cannot be met."""
 
