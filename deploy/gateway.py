@@ -9,6 +9,7 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 from fastapi import FastAPI
 
@@ -16,9 +17,11 @@ from deploy.profile import PLANNER_APPLICATION, PlannerConfig, Profile, load_pro
 from gateway import app as gateway_app
 from gateway.cached_skills import Weights
 from gateway.parts import GatewayParts
+from gateway.planner_tools import PlannerTools
 from gateway.settings import GatewaySettings
 from gateway.skill_client import ServeSkillClient
-from gateway.wiring import parts_around
+from gateway.wiring import parts_around, redis_client
+from planner.adapters import AdapterRegistry
 from planner.api import Planner, PlannerDelta, PlannerDone, PlannerUnavailable, PlanRequest
 from planner.client import PlannerClient
 from planner.dialects import dialect
@@ -40,9 +43,29 @@ def create_app() -> FastAPI:
         configure_logs("gateway")
         await _connected()
         status = AppStatus()
-        planner = None if settings.planner_url else _planner(profile.planner, status)
+        if settings.planner_url or profile.planner is None or not profile.planner.engine.adapters_max:
+            return around(settings, status, None)
+        redis = redis_client(settings)
+        registry = AdapterRegistry(redis)
+        parts = around(settings, status, registry)
+
+        async def names() -> list[str]:
+            return [adapter.name for adapter in await registry.all()]
+
+        async def close() -> None:
+            await parts.close()
+            await redis.aclose()
+
+        return replace(parts, adapters=names, close=close)
+
+    def around(settings: GatewaySettings, status: AppStatus, adapters: AdapterRegistry | None) -> GatewayParts:
+        planner = None if settings.planner_url else _planner(profile.planner, status, adapters)
         return parts_around(
-            settings, lambda images: ServeSkillClient(skills, status, images), planner, configured_weights(profile)
+            settings,
+            lambda images: ServeSkillClient(skills, status, images),
+            planner,
+            configured_weights(profile),
+            planner_tools(profile.planner),
         )
 
     return gateway_app.create_app(make_parts=make_parts, specs=[spec for spec, _ in skills])
@@ -76,6 +99,14 @@ def configured_weights(profile: Profile) -> dict[str, Weights]:
     return own
 
 
+def planner_tools(config: PlannerConfig | None) -> PlannerTools:
+    """What the profile's planner knows about each tool."""
+    if config is None:
+        return PlannerTools(told=frozenset())
+    told = frozenset(config.skills) if config.skills is not None else None
+    return PlannerTools(told, frozenset(config.learned))
+
+
 class NoPlanner:
     """Stands in where a profile has no planner: tools work, chat says why it does not."""
 
@@ -91,12 +122,12 @@ class NoPlanner:
         return True
 
 
-def _planner(config: PlannerConfig | None, status: AppStatus) -> Planner:
+def _planner(config: PlannerConfig | None, status: AppStatus, adapters: AdapterRegistry | None) -> Planner:
     if config is None:
         return NoPlanner()
     engine = ServeEngine(PLANNER_APPLICATION, status)
-    skills = frozenset(config.skills) if config.skills is not None else None
-    return PlannerClient(engine, dialect(config.dialect, config.learned), config.served_name, skills)
+    told = planner_tools(config).told
+    return PlannerClient(engine, dialect(config.dialect, config.learned), config.served_name, told, adapters)
 
 
 async def _connected() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from fastapi import Request
 
 from gateway.metrics import GatewayMetrics
+from gateway.planner_tools import TOLD_OF_ALL, PlannerTools
 from gateway.ports import (
     AnswerStore,
     Fetcher,
@@ -32,6 +33,11 @@ async def nothing_to_close() -> None:
     return None
 
 
+async def no_adapters() -> Sequence[str]:
+    """What a planner without adapters has."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class GatewayParts:
     """The ports' implementations; tests inject fakes. `close` frees what they hold.
@@ -39,6 +45,8 @@ class GatewayParts:
     Attributes:
         fetcher: None where pictures are not fetched from URLs.
         progress: None where no skill tells how far it is.
+        adapters: names of the planner's adapters as they are now.
+        planner_tools: what the planner knows about each tool.
     """
 
     planner: Planner
@@ -51,6 +59,8 @@ class GatewayParts:
     settings: GatewaySettings
     fetcher: Fetcher | None = None
     progress: ProgressSource | None = None
+    adapters: Callable[[], Awaitable[Sequence[str]]] = no_adapters
+    planner_tools: PlannerTools = TOLD_OF_ALL
     close: Callable[[], Awaitable[None]] = nothing_to_close
 
 

@@ -9,6 +9,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from gateway.cached_skills import CachedSkills, Weights
 from gateway.orchestrator.orchestrator import Orchestrator
 from gateway.parts import GatewayParts
+from gateway.planner_tools import TOLD_OF_ALL, PlannerTools
 from gateway.ports import ImageStore, Planner, SkillClient
 from gateway.security.fetch import guarded_fetch
 from gateway.settings import GatewaySettings
@@ -41,10 +42,12 @@ def parts_around(
     skills_with: Callable[[ImageStore], SkillClient],
     planner: Planner | None,
     weights: Mapping[str, Weights] | None = None,
+    planner_tools: PlannerTools = TOLD_OF_ALL,
 ) -> GatewayParts:
     """The parts with state in Redis, around the given planner and the skills that `skills_with` a store makes.
 
-    Results of the skills in `weights` are cached. A planner that the settings name goes before the given one.
+    Results of the skills in `weights` are cached. A planner that the settings name goes before the given one, which
+    knows of its tools what `planner_tools` says; the other is told of all.
 
     Raises:
         ValueError: there is no planner at all.
@@ -78,6 +81,7 @@ def parts_around(
         settings=settings,
         fetcher=fetcher,
         progress=RedisProgress(redis),
+        planner_tools=planner_tools if engine is None else TOLD_OF_ALL,
         close=close,
     )
 

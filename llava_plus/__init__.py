@@ -45,6 +45,7 @@ from llava_plus.models import (
     Timing,
     Tool,
     ToolResult,
+    TurnMarks,
     Usage,
 )
 from llava_plus.pictures import Named, Reference
@@ -98,6 +99,7 @@ __all__ = [
     "TooManyRequests",
     "Tool",
     "ToolResult",
+    "TurnMarks",
     "Unavailable",
     "UnexpectedAnswer",
     "Usage",

@@ -76,7 +76,10 @@ class ImageDetails(ImageInfo):
 
 
 class Tool(Model):
-    """A skill as data; `arguments` and `result` are JSON schemas, `produces` is by result field."""
+    """A skill as data; `arguments` and `result` are JSON schemas, `produces` is by result field.
+
+    `planner` says how the planner knows it: "learned" (trained to use it), "described" (told of it), "none".
+    """
 
     name: str
     aliases: list[str] = Field(default_factory=list)
@@ -88,6 +91,7 @@ class Tool(Model):
     version: str = "1"
     arguments: dict[str, Any] = Field(default_factory=dict)
     result: dict[str, Any] = Field(default_factory=dict)
+    planner: str = "described"
 
 
 class Timing(Model):
@@ -253,11 +257,25 @@ class SessionPage(Model):
     has_more: bool
 
 
+class TurnMarks(Model):
+    """What was marked in the current picture, normalised, and handles of the mask and the reference that were given."""
+
+    points: list[list[float]] = Field(default_factory=list)
+    point_labels: list[int] = Field(default_factory=list)
+    boxes: list[list[float]] = Field(default_factory=list)
+    mask: str | None = None
+    reference_image: str | None = None
+    reference_mask: str | None = None
+
+
 class SessionTurn(Model):
     """A question and its answer; `steps` only with `debug`."""
 
     question: str
     images: list[str]
+    image_names: list[str | None] = Field(default_factory=list)
+    marks: TurnMarks = Field(default_factory=TurnMarks)
+    mode: str = "fly"
     answer: str
     produced_images: list[str]
     created: float

@@ -16,6 +16,12 @@ from deploy.cli.tool_command import options_of
 from deploy.errors import DeployError
 from llava_plus import Readiness, Tool
 
+_PLANNER = {
+    "learned": "was trained to use it",
+    "described": "is told of it",
+    "none": "does not know it: call it yourself",
+}
+
 
 def complete_tool(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Tools for the shell, with what they are for; none where the platform does not answer at once."""
@@ -57,7 +63,9 @@ def tools(
 def _list(tools: list[Tool], ready: Readiness) -> Iterator[str]:
     width = max((len(tool.name) for tool in tools), default=0)
     for tool in tools:
-        note = "" if ready.skills.get(tool.name, True) else "  [not ready]"
+        notes = [] if ready.skills.get(tool.name, True) else ["not ready"]
+        notes += ["not in chats"] if tool.planner == "none" else []
+        note = f"  [{', '.join(notes)}]" if notes else ""
         yield f"{tool.name:<{width}}  {clean(tool.summary)}{note}"
 
 
@@ -68,6 +76,7 @@ def _description(tool: Tool) -> Iterator[str]:
     yield clean(tool.description or tool.summary)
     yield ""
     yield f"works on:  {', '.join(symbol.replace('_', ' ') for symbol in tool.consumes) or 'nothing but its arguments'}"
+    yield f"planner:   {_PLANNER.get(tool.planner, tool.planner)}"
     if tool.parts:
         yield f"runs:      {', '.join(tool.parts)}"
     options = options_of(tool)

@@ -12,10 +12,21 @@ from gateway.disconnect import cancelled_when_client_leaves
 from gateway.parts import ANONYMOUS, call_context, parts_of
 from gateway.replay import replayed
 from gateway.responses import FastJson
-from gateway.state.models import Session, SessionPicture, StepRecord
+from gateway.state.models import Marks, Mode, Session, SessionPicture, StepRecord, TurnRecord
+from services.core.spec import Symbol
+from services.core.types import ImageRef
 
 router = APIRouter(tags=["sessions"])
 TITLE_CHARS = 80
+_GIVEN = (Symbol.MASK, Symbol.REFERENCE_IMAGE, Symbol.REFERENCE_MASK)
+
+
+class TurnMarks(Marks):
+    """What the person marked in the current picture, and the reference that came with the question; handles."""
+
+    mask: ImageRef | None = None
+    reference_image: ImageRef | None = None
+    reference_mask: ImageRef | None = None
 
 
 class SessionTurn(BaseModel):
@@ -23,6 +34,9 @@ class SessionTurn(BaseModel):
 
     question: str
     images: list[str]
+    image_names: list[str | None] = Field(description="The client's names for `images`.")
+    marks: TurnMarks
+    mode: Mode
     answer: str
     produced_images: list[str]
     created: float
@@ -116,15 +130,20 @@ async def replay_session(session_id: str, request: Request, debug: bool = False)
 
 
 def _view(session: Session, debug: bool) -> dict[str, Any]:
-    shown = set(SessionTurn.model_fields) - (set() if debug else {"steps"})
     return {
         "id": session.id,
         "object": "session",
         "created": session.created,
         "images": session.images,
         "pictures": [picture.model_dump(mode="json") for picture in session.pictures],
-        "turns": [turn.model_dump(mode="json", include=shown) for turn in session.turns],
+        "turns": [_turn(turn, debug) for turn in session.turns],
     }
+
+
+def _turn(turn: TurnRecord, debug: bool) -> dict[str, Any]:
+    shown = set(SessionTurn.model_fields) - {"marks"} - (set() if debug else {"steps"})
+    handles = {str(symbol): turn.symbols.get(symbol) for symbol in _GIVEN}
+    return turn.model_dump(mode="json", include=shown) | {"marks": turn.marks.model_dump(mode="json") | handles}
 
 
 def _summary(session: Session) -> dict[str, Any]:

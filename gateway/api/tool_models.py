@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from pydantic_core import PydanticSerializationError
 
 from gateway.api.answer_pictures import AnswerPicture
+from gateway.planner_tools import PlannerUse
 from gateway.responses import ErrorDetail
 from services.core.spec import SkillSpec, Symbol
 from services.core.types import MaskRLE
@@ -91,6 +92,10 @@ class ToolDescription(BaseModel):
     version: str
     arguments: dict[str, Any]
     result: dict[str, Any]
+    planner: PlannerUse = Field(
+        description="How the planner knows it: `learned` (trained to use it), `described` (told of it in its prompt), "
+        "`none` (only calls of one's own reach it)."
+    )
 
 
 class ToolList(BaseModel):

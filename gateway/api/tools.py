@@ -78,7 +78,8 @@ def router(specs: Sequence[SkillSpec]) -> APIRouter:
 
 async def _list_tools(request: Request) -> Response:
     """The tools that this deployment offers."""
-    return FastJson({"object": "list", "data": [spec.describe() for spec in parts_of(request).skills.specs()]})
+    parts = parts_of(request)
+    return FastJson({"object": "list", "data": [parts.planner_tools.describe(spec) for spec in parts.skills.specs()]})
 
 
 async def _unknown_tool(name: str, request: Request) -> Response:

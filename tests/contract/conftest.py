@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
+import grpc
 import httpx
 import pytest
 import uvicorn
@@ -18,6 +20,7 @@ from gateway.parts import GatewayParts
 from gateway.ports import Fetcher, ImageStore, Planner, SkillClient
 from gateway.settings import GatewaySettings
 from gateway.wiring import parts_around
+from llava_plus.v1.platform_pb2_grpc import PlatformStub
 from tests.conftest import free_port
 
 
@@ -75,3 +78,29 @@ def served(
         finally:
             server.should_exit = True
             thread.join(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def channel(gateway: RunningGateway) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(gateway.grpc) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="module")
+def platform(channel: grpc.Channel) -> Any:
+    return PlatformStub(channel)
+
+
+@pytest.fixture
+def skills(gateway: RunningGateway) -> Iterator[FakeSkills]:
+    gateway.skills.calls.clear()
+    yield gateway.skills
+    gateway.skills.fails = None
+    gateway.skills.available = True
+
+
+@pytest.fixture
+def planner(gateway: RunningGateway) -> Iterator[FakePlanner]:
+    gateway.planner.cancelled.clear()
+    yield gateway.planner
+    gateway.planner.fails = None

@@ -255,6 +255,7 @@ def test_tools_are_listed_and_described() -> None:
     assert run("tools").lines[0] == "cut        Cuts out what is in boxes or at points."
     described = run("tools", "detector").out
     assert described.startswith("find  (also: detector)")
+    assert "planner:   is told of it" in described
     assert re.search(r"--box-threshold NUMBER +\[default: 0.3\]", described)
     assert [tool["name"] for tool in run("tools", "--json").data] == [line.split()[0] for line in run("tools").lines]
     assert run("tools", "find", "--json").data["arguments"]["required"] == ["caption"]

@@ -273,10 +273,12 @@ def test_what_is_no_picture_is_refused(client: Any) -> None:
 
 
 def test_sessions_are_listed_read_replayed_and_forgotten(client: Any) -> None:
-    answer = client.ask("Please read the sign.", RED)
+    answer = client.ask("Please read the sign.", RED, points=[[0.5, 0.5]], mask=RED)
     assert client.sessions(limit=1).data[0].id == answer.session_id
     (turn,) = client.session(answer.session_id, debug=True).turns
     assert turn.steps[0].results[0].labels == ["STOP"]
+    assert (turn.marks.points, turn.marks.point_labels) == ([[0.5, 0.5]], [1])
+    assert str(turn.marks.mask).startswith("img_")
     again = client.replay_session(answer.session_id)
     assert (again.replay_of, again.same_answers) == (answer.session_id, [True])
     for one in (answer.session_id, again.id):

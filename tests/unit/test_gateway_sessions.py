@@ -11,8 +11,9 @@ from gateway_fakes import FakeImages, FakeSessions, ScriptedTurns, data_url, fak
 
 from gateway.app import create_app
 from gateway.parts import ANONYMOUS, GatewayParts
-from gateway.state.models import Session, StepRecord, TurnRecord
+from gateway.state.models import Marks, Session, StepRecord, TurnRecord
 from services.core.images import decode
+from services.core.spec import Symbol
 from services.core.types import MaskRLE
 
 PICTURE = data_url(picture())
@@ -54,6 +55,39 @@ async def test_a_deleted_session_is_gone() -> None:
         assert (await client.delete(path)).json()["deleted"] is True
         assert (await client.delete(path)).status_code == 404
         assert (await client.get(path)).status_code == 404
+
+
+async def test_a_stored_turn_tells_what_came_with_its_question() -> None:
+    handles = {name: f"img_{number:040x}" for number, name in enumerate(("shown", "mask", "example", "over"))}
+    turn = TurnRecord(
+        question="Cut it",
+        images=[handles["shown"]],
+        image_names=["desk"],
+        marks=Marks(points=[(0.5, 0.25)], point_labels=[0], boxes=[(0.1, 0.1, 0.4, 0.5)]),
+        symbols={
+            Symbol.MASK: handles["mask"],
+            Symbol.REFERENCE_IMAGE: handles["example"],
+            Symbol.REFERENCE_MASK: handles["over"],
+        },
+        mode="all_tools",
+        answer="Done.",
+        steps=[],
+        created=1.0,
+        request_id="req-1",
+    )
+    store = sessions_with(kept(1, "Q").model_copy(update={"turns": [turn, *kept(1, "Q").turns]}))
+    async with client_of(fake_parts(sessions=store)) as client:
+        marked, plain = (await client.get(f"/v1/sessions/{kept(1).id}")).json()["turns"]
+    assert marked["marks"] == {
+        "points": [[0.5, 0.25]],
+        "point_labels": [0],
+        "boxes": [[0.1, 0.1, 0.4, 0.5]],
+        "mask": handles["mask"],
+        "reference_image": handles["example"],
+        "reference_mask": handles["over"],
+    }
+    assert (marked["image_names"], marked["mode"]) == (["desk"], "all_tools")
+    assert not any(plain["marks"].values())
 
 
 async def test_a_replay_asks_the_questions_again_in_a_new_session() -> None:

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from gateway_fakes import FakeSkills, FakeWeb, data_url, fake_parts, picture
 
 from gateway.app import create_app
+from gateway.planner_tools import PlannerTools
 from gateway.ports import SkillOutcome
 from services.core.context import CallContext
 from services.core.errors import SkillOverloaded, SkillUnavailable
@@ -48,6 +49,24 @@ async def test_tools_are_listed_with_schemas(client: httpx.AsyncClient) -> None:
     assert [tool["name"] for tool in tools] == ["painter+mask", "reader"]
     assert tools[0]["consumes"] == ["image", "mask"]
     assert tools[0]["arguments"]["required"] == ["prompt"]
+
+
+@pytest.mark.parametrize(
+    ("known", "uses"),
+    [
+        (PlannerTools(), ["described", "described"]),
+        (PlannerTools(told=frozenset()), ["none", "none"]),
+        (PlannerTools(told=frozenset({"reader"})), ["none", "described"]),
+        (PlannerTools(learned=frozenset({"reader"})), ["described", "learned"]),
+        (PlannerTools(told=frozenset({"painter+mask"}), learned=frozenset({"reader"})), ["described", "none"]),
+    ],
+)
+async def test_tools_say_how_the_planner_knows_them(known: PlannerTools, uses: list[str]) -> None:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=create_app(fake_parts(planner_tools=known))), base_url="http://gateway"
+    ) as client:
+        tools = (await client.get("/v1/tools")).json()["data"]
+    assert [tool["planner"] for tool in tools] == uses
 
 
 def test_every_tool_is_typed_in_openapi_under_its_own_name_only(app: FastAPI) -> None:

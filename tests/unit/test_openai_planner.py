@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.orchestrator.events import AnswerDelta
+from gateway.planner_tools import PlannerTools
 from gateway.settings import GatewaySettings
 from gateway.wiring import parts_around
 from planner.api import PlannerCalls, PlannerDone, PlannerUnavailable, PlanRequest, PromptTooLong
@@ -167,9 +169,24 @@ async def test_an_endpoint_may_also_be_asked_in_the_json_dialect() -> None:
 
 async def test_settings_choose_the_endpoint() -> None:
     settings = GatewaySettings(planner_url="http://127.0.0.1:9/v1", planner_model="gpt", planner_api_key="secret")
-    parts = parts_around(settings, lambda _: FakeSkills(), None)
+    profiles = PlannerTools(told=frozenset())
+    parts = parts_around(settings, lambda _: FakeSkills(), None, planner_tools=profiles)
     assert parts.planner.model == "gpt"
+    assert parts.planner_tools.use("reader") == "described", "the profile's planner is not the one that is asked"
     assert "secret" not in repr(settings)
     await parts.close()
     with pytest.raises(ValueError, match="planner_url"):
         parts_around(GatewaySettings(), lambda _: FakeSkills(), None)
+
+
+class PicturesAway:
+    async def get(self, name: str) -> bytes | None:
+        raise RedisConnectionError("no route")
+
+
+async def test_a_store_that_does_not_answer_is_no_fault_of_the_message() -> None:
+    engine = OpenAIEngine("http://127.0.0.1:9/v1", "gpt", PicturesAway())
+    client = PlannerClient(engine, dialect("openai_tools"), "gpt")
+    with pytest.raises(PlannerUnavailable, match="store of pictures"):
+        await run_turn(client, Skills())
+    await engine.close()

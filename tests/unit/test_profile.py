@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from deploy.errors import UsageError
-from deploy.profile import PROFILES, Profile, load_profile
+from deploy.profile import PROFILES, PlannerConfig, Profile, load_profile
 from services.core.registry import BUILT_IN, DuplicateSkill, SkillClass, discover
 
 NOOP = """
@@ -168,6 +168,15 @@ def test_installed_skills_that_cannot_be_listed_are_one_line_with_the_cause(
         load_profile(write(tmp_path, NOOP)).check_skills()
 
     assert "\n" not in str(raised.value)
+
+
+def test_tools_are_told_apart_by_what_the_profiles_planner_knows() -> None:
+    from deploy.gateway import planner_tools
+
+    config = PlannerConfig(skills=("easyocr", "sam"), learned=("sam",), engine={"model": "m"})
+    assert [planner_tools(config).use(name) for name in ("sam", "easyocr", "ram")] == ["learned", "described", "none"]
+    assert planner_tools(config.model_copy(update={"skills": None})).use("ram") == "described"
+    assert planner_tools(None).use("ram") == "none"
 
 
 def test_results_are_kept_by_the_weights_and_settings_that_a_profile_configures() -> None:

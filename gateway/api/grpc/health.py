@@ -33,6 +33,10 @@ class Health(health_pb2_grpc.HealthServicer):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"There is no service {request.service!r} here.")
         return await self._now()
 
+    async def List(self, request: health_pb2.HealthListRequest, context: Context) -> health_pb2.HealthListResponse:
+        now = await self._now()
+        return health_pb2.HealthListResponse(statuses=dict.fromkeys(_SERVICES, now))
+
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
         told: Response | None = None
         while True:

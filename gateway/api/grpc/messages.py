@@ -50,7 +50,7 @@ def image(info: ImageInfo) -> pb.Image:
 
 
 def tool(description: Mapping[str, Any]) -> pb.Tool:
-    """A tool from `SkillSpec.describe`."""
+    """A tool from `PlannerTools.describe`."""
     schemas = ("arguments", "result")
     found = pb.Tool(**{name: value for name, value in description.items() if name not in schemas})
     found.arguments.CopyFrom(struct(description["arguments"]))

@@ -59,7 +59,8 @@ class PlatformService(PlatformServicer):  # type: ignore[misc]  # generated, wit
     async def ListTools(self, request: pb.ListToolsRequest, context: Context) -> pb.ListToolsResponse:
         async with answering(context, "ListTools", self._metrics, self._parts.settings.tool_deadline_s):
             specs = self._parts.skills.specs()
-            return pb.ListToolsResponse(tools=[messages.tool(spec.describe()) for spec in specs])
+            described = [self._parts.planner_tools.describe(spec) for spec in specs]
+            return pb.ListToolsResponse(tools=[messages.tool(one) for one in described])
 
     async def UploadImage(self, request_iterator: AsyncIterator[pb.UploadImageRequest], context: Context) -> pb.Image:
         limit_s, bytes_max = self._parts.settings.tool_deadline_s, self._parts.settings.image_bytes_max
