@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from planner.api import PlannerUnavailable, PromptTooLong
+from planner.api import AdapterNotFound, PlannerUnavailable, PromptTooLong
 from services.core import errors as skill_errors
 
 
@@ -90,6 +90,16 @@ class SessionBusy(GatewayError):
             "Another message of this session is being answered: try again when it is done.",
             param="session_id",
             headers={"Retry-After": "2"},
+        )
+
+
+class SessionLockLost(SessionBusy):
+    """The message was answered, but the session was free for others meanwhile: the answer is not stored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.message = (
+            "The session's lock was lost while the message was answered, which was not stored: send it again."
         )
 
 
@@ -257,4 +267,6 @@ def to_http(error: Exception) -> HttpError:
         return HttpError(503, "planner_unavailable", "server_error", str(error), headers=headers)
     if isinstance(error, PromptTooLong):
         return TOO_LONG
+    if isinstance(error, AdapterNotFound):
+        return HttpError(404, "model_not_found", "invalid_request_error", str(error), "model")
     return INTERNAL

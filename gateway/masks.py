@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from services.core.images import encode
+from services.core.masks import BadMaskCode
 from services.core.types import MaskRLE
 
 
@@ -22,11 +23,13 @@ def mask_png(mask: MaskRLE) -> bytes:
 
 
 def union_png(masks: Sequence[MaskRLE]) -> bytes:
-    """What is inside any of the masks, which are all of one size. Blocking.
+    """What is inside any of the masks. Blocking.
 
     Raises:
-        BadMaskCode: a code is damaged.
+        BadMaskCode: a code is damaged, or they are not all of one size.
     """
+    if len({mask.size for mask in masks}) > 1:
+        raise BadMaskCode("the masks are of different sizes")
     union, *others = (mask.to_array() for mask in masks)
     for other in others:
         union = union | other

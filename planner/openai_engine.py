@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import structlog
+from redis.exceptions import RedisError
 
 from planner.api import PlannerUnavailable
 from planner.prompt import compact_json
@@ -72,6 +73,8 @@ class OpenAIEngine:
         except ImageNotFound as error:
             yield EngineChunk(error="image_not_found", message=error.message)
             return
+        except (RedisError, OSError) as error:
+            raise PlannerUnavailable("The store of pictures does not answer. Try again.") from error
         reply = _Reply(native=request.tools is not None, may_act=request.may_act)
         try:
             async with self._client.stream(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.api.chat_models import ChatRequest, Message
+from gateway.api.model_names import adapter_named
 from gateway.api.pictures import pictures
 from gateway.api.visual_prompts import marks_of, symbols_of
 from gateway.errors import InvalidRequest
@@ -13,6 +15,7 @@ from gateway.orchestrator.events import TurnRequest
 from gateway.parts import GatewayParts
 from gateway.ports import ImageStore
 from gateway.settings import GatewaySettings
+from gateway.state.history import without_pictures
 from gateway.state.models import Session
 from planner.conversation import AssistantTurn, Turn, UserTurn, last_exchanges
 from planner.format import PlannerOutput
@@ -54,8 +57,7 @@ async def turn_input(body: ChatRequest, parts: GatewayParts, owner: str) -> Turn
         )
     else:
         (question,) = await _turns([(len(messages) - 1, messages[-1])], parts, owner)
-        recent = session.images[-parts.settings.images_per_message_max :]
-        await _renew([*recent, *session.symbols.values()], parts.images, owner)
+        session = without_pictures(session, await _gone(session, parts.images))
     assert isinstance(question, UserTurn)
     last_message, where = messages[-1], f"messages.{len(messages) - 1}.content"
     visual = [(f"{where}.{index}", part) for index, part in last_message.visual_parts]
@@ -71,6 +73,7 @@ async def turn_input(body: ChatRequest, parts: GatewayParts, owner: str) -> Turn
             temperature=body.temperature or 0.0,
             top_p=body.top_p,
             seed=body.seed,
+            adapter=adapter_named(body.model, parts.planner.model),
         ),
         session,
     )
@@ -149,10 +152,16 @@ def _pictures_of(conversation: Sequence[Turn]) -> list[str]:
     return list(dict.fromkeys(handle for turn in users for handle in turn.images))
 
 
-async def _renew(handles: Sequence[str], images: ImageStore, owner: str) -> None:
-    """Pictures of a conversation that goes on live on; one that is gone is the orchestrator's to notice."""
-    for handle in handles:
-        try:
-            await images.info(handle, owner=owner)
-        except ImageNotFound:
-            continue
+async def _gone(session: Session, images: ImageStore) -> set[str]:
+    """Those pictures of a conversation that are no longer kept; as it goes on, the others live on."""
+    handles = [*dict.fromkeys((*session.images, *_pictures_of(session.conversation), *session.symbols.values()))]
+    found = await asyncio.gather(*(_kept(handle, images, session.owner) for handle in handles))
+    return {handle for handle, kept in zip(handles, found, strict=True) if not kept}
+
+
+async def _kept(handle: str, images: ImageStore, owner: str) -> bool:
+    try:
+        await images.info(handle, owner=owner)
+    except ImageNotFound:
+        return False
+    return True

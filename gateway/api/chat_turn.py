@@ -12,9 +12,10 @@ from gateway.api.alternatives import alternatives
 from gateway.api.answer_pictures import described, inlined
 from gateway.api.chat_input import TurnInput
 from gateway.api.chat_models import ChatRequest
+from gateway.api.model_names import with_adapter
 from gateway.api.progress import progress
 from gateway.error_handlers import http_error
-from gateway.errors import SessionBusy, to_http
+from gateway.errors import SessionLockLost, to_http
 from gateway.metrics import GatewayMetrics
 from gateway.orchestrator.events import AnswerDelta, TurnEvent, TurnFinished, Usage
 from gateway.parts import GatewayParts
@@ -81,8 +82,8 @@ class ChatTurn:
 
     async def _keep(self, finished: TurnFinished) -> None:
         if self._hold is not None and self._hold.lost:
-            # The lock ran out: another message may have changed the session meanwhile.
-            raise SessionBusy
+            # Another message may have changed the session meanwhile.
+            raise SessionLockLost
         produced = [handle for one in (finished, *self._others) for handle in one.produced]
         described_pictures = await described(dict.fromkeys(produced), self._parts, owner=self._context.owner)
         self._pictures = {picture["id"]: picture for picture in described_pictures}
@@ -161,7 +162,8 @@ class ChatTurn:
         return http_error(error).body(self._context.request_id)
 
     def _head(self, kind: str) -> dict[str, Any]:
-        return {"id": self._id, "object": kind, "created": self._created, "model": self._parts.planner.model}
+        model = with_adapter(self._parts.planner.model, self._given.request.adapter)
+        return {"id": self._id, "object": kind, "created": self._created, "model": model}
 
     def _ours(self, finished: TurnFinished) -> dict[str, Any]:
         ours: dict[str, Any] = {

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
 
+from gateway.errors import BadImage, StateUnavailable
 from gateway.orchestrator.planned import FromAction, PlannedCall
 from gateway.orchestrator.produced import mask_handle, produced_symbols
 from gateway.orchestrator.references import Reference, part_of, substituted
@@ -19,7 +20,7 @@ from gateway.ports import CallContext, ImageStore, SkillClient, SkillOutcome
 from gateway.settings import GatewaySettings
 from planner.conversation import Observation
 from planner.prompt import compact_json
-from services.core.errors import DeadlineExceeded, SkillError, SkillFailed
+from services.core.errors import DeadlineExceeded, SkillError, SkillFailed, SkillUnavailable
 from services.core.masks import BadMaskCode
 from services.core.spec import SkillSpec, Symbol
 
@@ -108,9 +109,10 @@ class SkillRunner:
             assert call.spec is not None, "a call without a spec has an error"
             _refuse_after_failure(call, earlier)
             args = _arguments(call, earlier)
-            images = await self._inputs(call, earlier, context)
-            outcome = await self._answered(call.spec, args, images, self._limited(context))
-            content, produced = await self._read(call.spec, outcome, context)
+            with _stores_errors(call.name):
+                images = await self._inputs(call, earlier, context)
+                outcome = await self._answered(call.spec, args, images, self._limited(context))
+                content, produced = await self._read(call.spec, outcome, context)
         except SkillError as error:
             observation = Observation(skill=call.name, content={"error": error.message}, failed=True)
             return CallResult(call.name, args, _ms_since(begun), observation, images, error=error.to_wire())
@@ -158,13 +160,27 @@ class SkillRunner:
         if not masks:
             raise InputMissing(f"{found} is empty: nothing was found there.")
         lineage = {"reference": str(found)}
-        return await mask_handle(masks, self._images, owner=context.owner, lineage=lineage)
+        try:
+            return await mask_handle(masks, self._images, owner=context.owner, lineage=lineage)
+        except BadMaskCode:
+            raise InputMissing(f"{found} is not a mask that can be read.") from None
 
     def _limited(self, context: CallContext) -> CallContext:
         """A call's own deadline, which leaves the planner time to put the results into words."""
         reserve_s = min(self._settings.turn_answer_reserve_s, context.remaining_s / 4)
         deadline = min(context.deadline - reserve_s, time.time() + self._settings.tool_deadline_s)
         return replace(context, deadline=deadline)
+
+
+@contextmanager
+def _stores_errors(skill: str) -> Iterator[None]:
+    """A store that is away, or takes no more, fails the call that needs it, and not the turn."""
+    try:
+        yield
+    except StateUnavailable as error:
+        raise SkillUnavailable(f"{skill}: the store of pictures does not answer. Try again.") from error
+    except BadImage as error:
+        raise SkillFailed(f"{skill} gave what cannot be stored: {error.message}") from error
 
 
 def in_plain_words(result: CallResult) -> str:

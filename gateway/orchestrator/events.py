@@ -19,6 +19,7 @@ class TurnRequest:
         images: handles of the pictures that came with it; image_names: the client's names for them.
         marks: points and boxes that the person marked in the current picture.
         symbols: handles of a drawn mask, or of a reference picture and its mask.
+        adapter: the planner's adapter that is to answer; None for the one in use.
     """
 
     text: str
@@ -31,6 +32,7 @@ class TurnRequest:
     temperature: float = 0.0
     top_p: float | None = None
     seed: int | None = None
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,7 @@ class Orchestrator:
                 top_p=request.top_p,
                 seed=request.seed,
                 instructions=session.instructions,
+                adapter=request.adapter,
             )
             try:
                 async with aclosing(self._said(plan, context)) as said:

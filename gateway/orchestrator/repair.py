@@ -15,6 +15,7 @@ _FOLLOWS = "input_missing"
 """Not a mistake of its own: something before it failed, or found nothing."""
 
 NOTHING_FOUND = "I could not work out an answer. Please ask in other words."
+BROKEN_OFF = "The answer broke off."
 RESULTS_ONLY = "I could not put the results into words. They are:\n"
 _EXCERPT_CHARS = 300
 _NAME_CHARS = 40

@@ -10,7 +10,7 @@ from gateway.orchestrator.events import TurnRequest, Usage
 from gateway.orchestrator.gallery import Gallery
 from gateway.orchestrator.known import Known, earlier_results
 from gateway.orchestrator.question import question_text, with_findings
-from gateway.orchestrator.repair import UNPARSABLE, Repairs, results_in_words, shortfalls, told_to_rewrite
+from gateway.orchestrator.repair import BROKEN_OFF, UNPARSABLE, Repairs, results_in_words, shortfalls, told_to_rewrite
 from gateway.ports import CallContext
 from gateway.settings import GatewaySettings
 from gateway.state.models import Session, StepRecord, TurnRecord
@@ -53,6 +53,7 @@ class TurnState:
         self.produced: list[str] = []
         self._planned = self._calls = 0
         self._acting = True
+        self._broken_off = False
         self._repairs = Repairs()
         self._hint: tuple[Turn, ...] = ()
         self._unrun: Sequence[Action] = ()
@@ -138,7 +139,7 @@ class TurnState:
         """What the planner wrote cannot be read: it may try once more, unless a part of it has been shown."""
         self.steps.append(StepRecord(thoughts="", actions=[], value=error.text, planner_ms=elapsed_ms))
         if self.answer or not self._repairs.allow(UNPARSABLE):
-            self.over = True
+            self.end_here()
         else:
             self._hint = told_to_rewrite(error, self._request.text)
 
@@ -148,9 +149,10 @@ class TurnState:
         return self.has_results or bool(self._hint)
 
     def end_here(self, *, cut: bool = False) -> None:
-        """The planner cannot be asked again: the turn ends with what is known."""
+        """The planner cannot be asked again: the turn ends with what is known, and says so where it broke off."""
         self.over = True
-        self.finish_reason = "length" if cut else self.finish_reason
+        self._broken_off = bool(self.answer.strip())
+        self.finish_reason = "length" if cut or self._broken_off else self.finish_reason
 
     def observed(self, results: Sequence[CallResult], elapsed_ms: float) -> None:
         self._calls += len(results)
@@ -196,9 +198,9 @@ class TurnState:
         last = self._conversation[-1]
         if not (isinstance(last, AssistantTurn) and last.output.is_answer and last.output.value.strip()):
             self._conversation = (*self._conversation, AssistantTurn(output=PlannerOutput(value=self.answer)))
-        note = shortfalls(self._results)
-        if note:
-            self.answer += f"\n\n{note}"
+        for note in (BROKEN_OFF if self._broken_off else "", shortfalls(self._results)):
+            if note:
+                self.answer += f"\n\n{note}"
         return self.answer[len(said) :]
 
     def updated_session(self) -> Session:

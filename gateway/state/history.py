@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from gateway.state.models import Session
-from planner.conversation import last_exchanges
+from planner.conversation import Turn, UserTurn, last_exchanges
 
 
 def trimmed(session: Session, turns_max: int, images_max: int) -> Session:
@@ -16,3 +18,27 @@ def trimmed(session: Session, turns_max: int, images_max: int) -> Session:
             "pictures": [picture for picture in session.pictures if picture.handle in session.images[-images_max:]],
         }
     )
+
+
+def without_pictures(session: Session, gone: Collection[str]) -> Session:
+    """The session as far as its pictures are still there; the planner is told of those that are not."""
+    if not gone:
+        return session
+    return session.model_copy(
+        update={
+            "conversation": tuple(_without(turn, gone) for turn in session.conversation),
+            "images": [handle for handle in session.images if handle not in gone],
+            "pictures": [picture for picture in session.pictures if picture.handle not in gone],
+            "symbols": {symbol: handle for symbol, handle in session.symbols.items() if handle not in gone},
+        }
+    )
+
+
+def _without(turn: Turn, gone: Collection[str]) -> Turn:
+    lost = [handle for handle in turn.images if handle in gone] if isinstance(turn, UserTurn) else []
+    if not lost:
+        return turn
+    assert isinstance(turn, UserTurn)
+    what = "1 picture of this message is" if len(lost) == 1 else f"{len(lost)} pictures of this message are"
+    left = tuple(handle for handle in turn.images if handle not in gone)
+    return turn.model_copy(update={"text": f"{turn.text}\n({what} no longer kept.)", "images": left})

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from gateway_fakes import FakePlanner, FakeSkills, picture, question
+from gateway_fakes import FakePlanner, FakeSkills, data_url, picture, question
 from redis.asyncio import Redis
 
 from gateway.app import create_app
@@ -186,6 +186,24 @@ async def test_pictures_and_sessions_survive_a_restart_of_the_gateway(empty_redi
     first = await ask(empty_redis_url, messages=[question("What is it?", handle)])
     second = await ask(empty_redis_url, messages=[question("And now?")], session_id=first["session_id"])
     assert second["choices"][0]["message"]["content"] == "I see 1 picture(s). You asked: And now?"
+
+
+async def test_a_session_goes_on_when_one_of_its_pictures_has_expired(empty_redis_url: str) -> None:
+    app = gateway(empty_redis_url)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://gateway") as client,
+        Redis.from_url(empty_redis_url) as redis,
+    ):
+        urls = [data_url(picture(size=(8, side))) for side in (8, 9)]
+        first = (await client.post("/v1/chat/completions", json={"messages": [question("Which?", *urls)]})).json()
+        lost, left = first["images"]
+        await redis.delete(DATA_KEY.format(lost), INFO_KEY.format(lost))
+        again = {"messages": [question("And now?")], "session_id": first["session_id"]}
+        second = await client.post("/v1/chat/completions", json=again)
+        session = (await client.get(f"/v1/sessions/{first['session_id']}")).json()
+    assert second.json()["choices"][0]["message"]["content"] == "I see 1 picture(s). You asked: And now?"
+    assert session["images"] == [left]
 
 
 async def test_without_redis_a_request_is_a_503_and_the_gateway_is_not_ready() -> None:
