@@ -14,7 +14,7 @@ from starlette.routing import Match
 
 from gateway.errors import GatewayError, HttpError, to_http
 from gateway.responses import error_response
-from planner.api import PlannerUnavailable, PromptTooLong
+from planner.api import AdapterNotFound, PlannerUnavailable, PromptTooLong
 from services.core.errors import SkillError
 
 _log = structlog.get_logger("gateway.errors")
@@ -26,7 +26,7 @@ HTTP_ERRORS = {
 
 
 def install(app: FastAPI) -> None:
-    for known in (GatewayError, SkillError, PlannerUnavailable, PromptTooLong):
+    for known in (GatewayError, SkillError, PlannerUnavailable, PromptTooLong, AdapterNotFound):
         app.add_exception_handler(known, _on_known)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)

@@ -24,6 +24,10 @@ class PromptTooLong(ValueError):
     """The conversation does not fit the planner's context, even without its earlier turns."""
 
 
+class AdapterNotFound(LookupError):
+    """The planner has no adapter of the name that was asked for; the message says which there are."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
     """One planner call.
@@ -34,6 +38,7 @@ class PlanRequest:
         max_tokens: bound of the reply.
         may_act: False leaves the planner no choice but to answer; the prompt stays the same.
         temperature: 0 is greedy; top_p: the share of probability that is sampled from, all by default.
+        adapter: name of the LoRA adapter that is to answer; None for the one in use, if any.
     """
 
     conversation: Conversation
@@ -44,6 +49,7 @@ class PlanRequest:
     seed: int | None = None
     instructions: str = ""
     top_p: float | None = None
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,7 @@ class Planner(Protocol):
             UnparsableOutput: what the model wrote is not in its dialect.
             PlannerUnavailable: the engine cannot answer now, or not within the deadline.
             PromptTooLong: the message does not fit the model's context.
+            AdapterNotFound: the request names an adapter that there is not.
         """
         ...
 

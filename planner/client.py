@@ -6,7 +6,9 @@ from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Protocol
 
+from planner.adapters import Adapter, AdapterRefused
 from planner.api import (
+    AdapterNotFound,
     PlannerCalls,
     PlannerDelta,
     PlannerDone,
@@ -33,6 +35,14 @@ class Engine(Protocol):
     async def ready(self) -> bool: ...
 
 
+class AdapterSource(Protocol):
+    """Where adapters are known: `planner.adapters.AdapterRegistry`."""
+
+    async def get(self, name: str | None) -> Adapter | None:
+        """The adapter of that name; without one that in use, or None. Raises `AdapterRefused`."""
+        ...
+
+
 class PlannerClient:
     """Implements `planner.api.Planner`.
 
@@ -40,14 +50,24 @@ class PlannerClient:
         engine: where text is generated.
         dialect: the form that the engine's model was trained on.
         model: the name to report.
-        skills: names of the skills that the model is told of; None for all that are offered.
+        skills: names of the skills that the model is told of; None for all that are offered. With an adapter it is
+            told of those too that the adapter was trained for.
+        adapters: None for an engine without any.
     """
 
-    def __init__(self, engine: Engine, dialect: Dialect, model: str, skills: frozenset[str] | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        dialect: Dialect,
+        model: str,
+        skills: frozenset[str] | None = None,
+        adapters: AdapterSource | None = None,
+    ) -> None:
         self._engine = engine
         self._dialect = dialect
         self._model = model
         self._skills = skills
+        self._adapters = adapters
 
     @property
     def model(self) -> str:
@@ -59,9 +79,11 @@ class PlannerClient:
     async def plan(self, request: PlanRequest, context: CallContext) -> AsyncGenerator[PlannerEvent, None]:
         """See `planner.api.Planner.plan`. A conversation that is too long loses its oldest turns first."""
         conversation = request.conversation
+        adapter = await self._adapter(request.adapter)
         if self._skills is not None:
-            known = tuple(spec for spec in request.tools if spec.name in self._skills)
-            request = replace(request, tools=known)
+            told = self._skills.union(adapter.skills if adapter else ())
+            request = replace(request, tools=tuple(spec for spec in request.tools if spec.name in told))
+        request = replace(request, adapter=adapter.name if adapter else None)
         while True:
             try:
                 async for event in self._attempt(request, conversation, context):
@@ -72,6 +94,16 @@ class PlannerClient:
                 if exchanges <= 1:
                     raise
                 conversation = last_exchanges(conversation, exchanges - 1)
+
+    async def _adapter(self, name: str | None) -> Adapter | None:
+        if self._adapters is None:
+            if name is not None:
+                raise AdapterNotFound(f"The planner has no adapter {name!r}: it was started without adapters.")
+            return None
+        try:
+            return await self._adapters.get(name)
+        except AdapterRefused as error:
+            raise AdapterNotFound(str(error)) from None
 
     async def _attempt(
         self, request: PlanRequest, conversation: Conversation, context: CallContext
@@ -86,6 +118,7 @@ class PlannerClient:
             request_id=context.request_id,
             tools=self._dialect.tools(request.tools),
             may_act=request.may_act,
+            adapter=request.adapter,
         )
         text, shown, named = "", 0, 0
         async for chunk in self._engine.generate(engine_request, context):
@@ -124,4 +157,6 @@ def _as_exception(chunk: EngineChunk) -> Exception:
         return PromptTooLong(chunk.message)
     if chunk.error == "image_not_found":
         return ImageNotFound(chunk.message)
+    if chunk.error == "adapter_not_found":
+        return AdapterNotFound(chunk.message)
     return PlannerUnavailable(chunk.message)

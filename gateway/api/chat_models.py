@@ -98,7 +98,11 @@ class ChatRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    model: str | None = Field(None, description="Accepted and not used: a deployment has one planner.")
+    model: str | None = Field(
+        None,
+        description="`llava-plus:NAME` asks for the planner with an adapter (GET /v1/models lists them); any other "
+        "name means the deployment's one planner.",
+    )
     messages: list[Message] = Field(min_length=1)
     stream: bool | None = False
     stream_options: StreamOptions | None = None
