@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -15,6 +16,8 @@ from llava_plus.v1 import platform_pb2 as pb
 Response = health_pb2.HealthCheckResponse
 PLATFORM = pb.DESCRIPTOR.services_by_name["Platform"].full_name
 _SERVICES = ("", PLATFORM)
+# The package's types are older than its `List`.
+_messages: Any = health_pb2
 
 
 class Health(health_pb2_grpc.HealthServicer):
@@ -33,9 +36,9 @@ class Health(health_pb2_grpc.HealthServicer):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"There is no service {request.service!r} here.")
         return await self._now()
 
-    async def List(self, request: health_pb2.HealthListRequest, context: Context) -> health_pb2.HealthListResponse:
+    async def List(self, request: Any, context: Context) -> Any:
         now = await self._now()
-        return health_pb2.HealthListResponse(statuses=dict.fromkeys(_SERVICES, now))
+        return _messages.HealthListResponse(statuses=dict.fromkeys(_SERVICES, now))
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
         told: Response | None = None
