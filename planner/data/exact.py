@@ -84,6 +84,8 @@ class ExactResults:
             found.append((rng.choice(others), rng.choice(names)))
         rng.shuffle(found)
         scores = sorted((round(rng.uniform(0.35, 0.97), 4) for _ in found), reverse=True)
+        scores = [score for score in scores if score >= asked.args.get("box_threshold", 0.0)]
+        found = found[: len(scores)]
         return {
             "boxes": [self._shifted(item.box, rng) for item, _ in found],
             "logits": scores,

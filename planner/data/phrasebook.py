@@ -3,8 +3,8 @@
 A line is a request and, where it is not the row's own, a tab and the argument that it means. Slots: `{noun}`,
 `{a_noun}`, `{nouns}`, `{noun2}` ... (things asked about), `{new}`, `{a_new}`, `{news}`, `{new2}` ... (things wished
 for), `{colour}`, `{a_colour}`, `{a_coloured}`, `{category}`, `{place}`, `{style}`, `{scene}`, `{edit}`, `{Edit}`,
-`{point}`, `{box}`, `{thing}` (something with text on it), `{item}` (something with a price). A value that is drawn for
-a slot stays the same within one request.
+`{point}`, `{box}`, `{threshold}`, `{percent}`, `{text_threshold}` (how sure a detector must be), `{thing}` (something
+with text on it), `{item}` (something with a price). A value that is drawn for a slot stays the same within one request.
 """
 
 from __future__ import annotations
@@ -163,6 +163,12 @@ class Slots:
             return self.rng.choice(self.colours)
         if kind == "category":
             return self.rng.choice(("animal", "food", "vehicle", "plant", "building", "instrument", "toy", "fruit"))
+        if kind in ("threshold", "text_threshold"):
+            return f"{self.rng.randrange(5, 96, 5) / 100:g}"
+        if kind == "percent":
+            return str(self.rng.randrange(5, 96, 5))
+        if kind in _NUMBERS:
+            return _NUMBERS[kind](self.rng)
         x, y = self.rng.uniform(0.05, 0.95), self.rng.uniform(0.05, 0.95)
         if kind == "point":
             return f"[{x:.2f}, {y:.2f}]" if self.rng.random() < 0.5 else f"({x:.2f}, {y:.2f})"
@@ -177,6 +183,17 @@ _LISTS: Mapping[str, str] = {
     "scene": "scenes.txt",
     "edit": "edits.txt",
     "thing": "things.txt",
+    "topic": "topics.txt",
+    "negative": "negatives.txt",
+}
+_NUMBERS: Mapping[str, Callable[[random.Random], str]] = {
+    "seed": lambda rng: str(rng.randrange(10 ** rng.choice((1, 2, 2, 3, 4, 5)))),
+    "steps": lambda rng: str(rng.choice((rng.randint(1, 100), 5 * rng.randint(1, 20)))),
+    "guidance": lambda rng: f"{rng.choice((rng.randint(2, 20), rng.randint(3, 30) / 2)):g}",
+    "keep": lambda rng: f"{rng.randint(10, 30) / 10:g}",
+    "control": lambda rng: f"{rng.randint(2, 20) / 10:g}",
+    "side": lambda rng: str(rng.choice((256, 320, 384, 448, 512, 576, 640, 768, 896, 1024))),
+    "count": lambda rng: str(rng.randint(2, 12)),
 }
 
 

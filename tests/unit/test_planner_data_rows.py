@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
@@ -18,11 +18,11 @@ from planner.data.desk import ChoiceMade, Desk, Voice
 from planner.data.exact import ExactResults, Noise
 from planner.data.labels import LabelledPicture
 from planner.data.marks import with_marks
-from planner.data.phrasebook import Phrasebook, Slots, general_nouns, numbers, read_wordings
+from planner.data.phrasebook import Phrasebook, Slots, Wording, general_nouns, numbers, read_wordings
 from planner.data.released import to_conversation, to_sample
 from planner.data.results import Asked, NoResult
 from planner.data.rows import ROWS
-from planner.data.rows.detection import count, detect, where
+from planner.data.rows.detection import count, detect, named, where
 from planner.data.rows.mixed import joined
 from planner.data.rows.questions import question
 from planner.data.validation import Refused, Validator, normalised_request
@@ -34,6 +34,8 @@ from services.core.spec import Symbol
 from tests.planner_data_scenes import SILENT, VOCABULARY, desk, picture, registry
 
 TRIES = 10
+KINDS = ("options", "question", "two_pictures", "wishes")
+"""Wordings whose first column says the kind."""
 REQUESTED = [
     "detect",
     "where",
@@ -168,6 +170,52 @@ def test_coordinates_are_told_where_they_were_asked_for() -> None:
     assert all(told or nothing for asked, told, nothing in answers if asked)
 
 
+class OneWording(Phrasebook):
+    """A phrasebook that holds nothing else."""
+
+    def __init__(self, text: str, argument: str = "") -> None:
+        super().__init__(0)
+        self._only = Wording(text, argument)
+
+    def deal(self, name: str, make: Callable[[], list[Wording]] | None = None) -> Wording:
+        return self._only
+
+
+@pytest.mark.parametrize(
+    ("wording", "argument"),
+    [
+        ("Box the {noun}, threshold {threshold}.", "box_threshold"),
+        ("Only {nouns} that score over {percent}%.", "box_threshold"),
+        ("The {noun}, text threshold {text_threshold}.", "text_threshold"),
+    ],
+)
+def test_a_threshold_that_a_request_states_is_an_argument_of_the_call(wording: str, argument: str) -> None:
+    for seed in range(TRIES):
+        one = desk(seed)
+        one.book = OneWording(wording)
+        _, text, action, _ = named(one, "detect", "grounding_dino")
+        assert action.API_params.keys() == {"caption", argument}
+        stated = action.API_params[argument]
+        assert f"{stated:g}" in text or f"{100 * stated:.0f}%" in text
+
+
+def test_boxes_that_score_less_than_the_stated_threshold_are_not_found() -> None:
+    def seen(**more: float) -> list[float]:
+        asked = Asked("grounding_dino", {"caption": "dog . car", **more}, picture(), seed=5)
+        return list(ExactResults(SILENT).call(asked)["logits"])
+
+    assert seen(box_threshold=seen()[0]) == seen()[:1]
+    assert seen(box_threshold=1.0) == []
+
+
+def test_only_the_thing_of_a_wordings_own_argument_is_looked_for() -> None:
+    one = desk(1)
+    one.book = OneWording("Not the {noun2}, the {noun}!", "{noun}")
+    _, _, action, nouns = named(one, "detect", "grounding_dino")
+    assert [noun.name for noun in nouns] == [action.API_params["caption"]]
+    assert " . " not in str(action.API_params["caption"])
+
+
 @pytest.mark.parametrize(
     ("box", "words"),
     [
@@ -294,8 +342,9 @@ def test_every_slot_of_every_wording_can_be_filled() -> None:
     for path in sorted(FOLDER.glob("*.tsv")):
         if path.name in ("answer.tsv", "nouns.tsv", "read_part.tsv"):
             continue
-        for wording in read_wordings(path.stem, kinds=path.stem in ("question", "two_pictures", "wishes")):
+        for wording in read_wordings(path.stem, kinds=path.stem in KINDS):
             slots = desk(1).slots()
+            slots.values["wish"] = "Draw a cat."
             filled = slots.fill(wording.text) + slots.fill(wording.argument)
             assert "{" not in filled, (path.name, wording)
 
@@ -311,7 +360,7 @@ def test_no_wording_stands_for_two_kinds_of_request() -> None:
     for path in sorted(FOLDER.glob("*.tsv")):
         if path.stem.startswith(("follow_", "answer", "nouns", "read_part", "chat")) or path.stem == "lookup":
             continue
-        for wording in read_wordings(path.stem, kinds=path.stem in ("question", "two_pictures", "wishes")):
+        for wording in read_wordings(path.stem, kinds=path.stem in KINDS):
             known = owners.setdefault(normalised_request(wording.text), path.stem)
             if known != path.stem:
                 shared.append((wording.text, known, path.stem))

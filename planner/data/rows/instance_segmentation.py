@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from planner.data.answers import listed, tally
 from planner.data.desk import Contents, Desk, Request
-from planner.data.rows.base import SingleRequest, call, captioned
-from planner.data.rows.detection import asked_nouns
+from planner.data.rows.base import SingleRequest
+from planner.data.rows.detection import named
 
 SKILL = "grounding_dino+sam"
 
 
 def segment(desk: Desk) -> Request:
-    wording, slots = desk.book.deal("segment"), desk.slots()
-    text = slots.spoken(wording.text)
-    nouns = asked_nouns(desk, slots, wording)
+    _, text, action, nouns = named(desk, "segment", SKILL)
 
     def answer(got: Contents) -> str:
         if not got[0]["phrases"]:
             return f"I do not see {listed([noun.one for noun in nouns])}."
         return f"I cut out {listed(tally(nouns, got[0]))}."
 
-    return Request(text, (call(SKILL, caption=captioned(slots, wording)),), "Cut it out.", answer)
+    return Request(text, (action,), "Cut it out.", answer)
 
 
 ROW = SingleRequest("instance_segmentation", "Instance segmentation", (SKILL,), ((1.0, segment),))
