@@ -15,6 +15,7 @@ _FOLLOWS = "input_missing"
 """Not a mistake of its own: something before it failed, or found nothing."""
 
 NOTHING_FOUND = "I could not work out an answer. Please ask in other words."
+OVER_LIMIT = "no more calls were allowed"
 BROKEN_OFF = "The answer broke off."
 RESULTS_ONLY = "I could not put the results into words. They are:\n"
 _EXCERPT_CHARS = 300
@@ -63,13 +64,18 @@ def results_in_words(results: Sequence[CallResult]) -> str:
     return RESULTS_ONLY + "\n".join(known) if known else NOTHING_FOUND
 
 
-def shortfalls(results: Sequence[CallResult]) -> str:
-    """A note about calls that failed and were not made good by a later one; "" when there are none."""
+def shortfalls(results: Sequence[CallResult], unrun: Iterable[str] = ()) -> str:
+    """A note about calls that failed and were not made good by a later one, or never ran; "" when there are none.
+
+    Args:
+        unrun: tools of calls for which no more were allowed.
+    """
     notes: dict[str, str] = {}
     for index, result in enumerate(results):
         if result.error is not None and not _made_good(result, results[index + 1 :]):
             kind = str(result.error.get("kind"))
             notes[_shown(result.skill)] = _WORDS.get(kind, "it failed")
+    notes |= {shown: OVER_LIMIT for name in unrun if (shown := _shown(name)) not in notes}
     return f"Not done: {'; '.join(f'{name} ({why})' for name, why in notes.items())}." if notes else ""
 
 

@@ -54,6 +54,7 @@ class TurnState:
         self._planned = self._calls = 0
         self._acting = True
         self._broken_off = False
+        self._dropped: list[str] = []
         self._repairs = Repairs()
         self._hint: tuple[Turn, ...] = ()
         self._unrun: Sequence[Action] = ()
@@ -131,6 +132,7 @@ class TurnState:
         )
         self._conversation = (*self._conversation, AssistantTurn(output=output))
         self.actions, self._unrun = output.actions[:calls_left], output.actions[calls_left:]
+        self._dropped += [action.API_name for action in self._unrun]
         self.over = not self.actions
         if done.cut:
             self.finish_reason = "length"
@@ -198,7 +200,7 @@ class TurnState:
         last = self._conversation[-1]
         if not (isinstance(last, AssistantTurn) and last.output.is_answer and last.output.value.strip()):
             self._conversation = (*self._conversation, AssistantTurn(output=PlannerOutput(value=self.answer)))
-        for note in (BROKEN_OFF if self._broken_off else "", shortfalls(self._results)):
+        for note in (BROKEN_OFF if self._broken_off else "", shortfalls(self._results, self._dropped)):
             if note:
                 self.answer += f"\n\n{note}"
         return self.answer[len(said) :]

@@ -127,6 +127,12 @@ async def test_calls_over_the_limit_are_told_to_the_planner() -> None:
     assert isinstance(observed, ObservationTurn)
 
 
+async def test_calls_for_which_no_more_were_allowed_are_named_in_the_answer() -> None:
+    planner = Script(act(("find", {"caption": "cat"}), ("tag", {}), ("tag", {})), answer("A cat."))
+    _, finished = await run_turn(planner, Skills(), limits={"turn_calls_max": 1})
+    assert finished.answer == "A cat.\n\nNot done: tag (no more calls were allowed)."
+
+
 async def test_a_picture_that_was_made_is_told_by_its_name() -> None:
     planner = Script(act(("edit", {"prompt": "night"})), answer())
     await run_turn(planner, Skills(), limits={"planner_brief": False})
