@@ -12,8 +12,21 @@ from planner.eval.benchmarks.science_qa import COLUMNS
 from planner.eval.figures import table
 
 SCORES = "scores.json"
-ROWS = ("LLaVA", "LLaVA (Tools in Test)", "LLaVA-Plus (All Tools)", "LLaVA-Plus (Fly)")
-"""The paper's own rows, in its order; runs with other names follow."""
+ROWS = (
+    "LLaVA",
+    "LLaVA (Tools in Test)",
+    "LLaVA-Plus (All Tools)",
+    "LLaVA-Plus (Fly)",
+    "LLaVA-Plus (Fly) (no thoughts)",
+    "GPT4Tools",
+    "LLaVA-7B",
+    "LLaVA-Plus-7B (All Tools)",
+    "LLaVA-Plus-13B (All Tools, V1.3, 336px)",
+    "LLaVA-Plus (13B)",
+    "LLaVA (13B)",
+)
+"""The rows of arXiv 2311.05437 that are LLaVA's own: of Tables 4 and 5, of Table 6, of Table 7, each in its order. Runs
+with other names follow."""
 _CATEGORIES = {"conv": "Conv.", "detail": "Detail", "complex": "Reasoning", "all": "All"}
 _TOOLS = {"grounding": "Grounding", "tagging": "Tagging", "caption": "Caption", "ocr": "OCR", "all": "All"}
 _SEED = {
@@ -67,9 +80,11 @@ def _at(scores: Mapping[str, Any], *path: str) -> Any:
 
 
 def _shares(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[object]]:
+    """In percent with two decimals, as Table 4b and ScienceQA's have them."""
+
     def cells(scores: Mapping[str, Any]) -> list[object]:
         found = [_at(scores, "scores", name, "share") for name in names]
-        return [None if share is None else 100.0 * share for share in found]
+        return [None if share is None else f"{100.0 * share:.2f}" for share in found]
 
     return cells
 
@@ -81,7 +96,7 @@ def _mm_vet(scores: Mapping[str, Any]) -> list[object]:
 
 def _visit(scores: Mapping[str, Any]) -> list[object]:
     win = scores["win"] or {}
-    return [scores["elo"], scores["matches"], f"{100 * win['share']:.2f}% (#{win['total']})" if win else None]
+    return [scores["elo"], scores["matches"], f"{100 * win['share']:.2f}% ({win['total']})" if win else None]
 
 
 def _named(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[object]]:
@@ -91,10 +106,10 @@ def _named(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[objec
 _GTA_STEP, _GTA_END = ("InstAcc", "ToolAcc", "ArgAcc", "SummAcc"), ("P. F1", "O. F1", "L. F1", "C. F1", "AnsAcc")
 _TASKBENCH = ("R1", "R2", "n-F1", "e-F1", "t-F1", "v-F1")
 _TABLES: tuple[tuple[str, str, Sequence[str], Callable[[Mapping[str, Any]], Sequence[object]]], ...] = (
-    ("Table 4: LLaVA-Bench (COCO)", "llava-bench-coco", tuple(_CATEGORIES.values()), _llava(_CATEGORIES)),
-    ("Table 4: LLaVA-Bench (In-the-Wild)", "llava-bench-wild", tuple(_CATEGORIES.values()), _llava(_CATEGORIES)),
-    ("Table 4: LLaVA-Bench (Tools)", "llava-bench-tools", tuple(_TOOLS.values()), _llava(_TOOLS)),
-    ("Table 5: SEED-Bench", "seed-bench", tuple(_SEED.values()), _shares(tuple(_SEED))),
+    ("Table 4a: LLaVA-Bench (COCO)", "llava-bench-coco", tuple(_CATEGORIES.values()), _llava(_CATEGORIES)),
+    ("Table 4a: LLaVA-Bench (In-the-Wild)", "llava-bench-wild", tuple(_CATEGORIES.values()), _llava(_CATEGORIES)),
+    ("Table 4b: SEED-Bench", "seed-bench", tuple(_SEED.values()), _shares(tuple(_SEED))),
+    ("Table 5: LLaVA-Bench (Tool Use)", "llava-bench-tools", tuple(_TOOLS.values()), _llava(_TOOLS)),
     ("Table 6: MM-Vet", "mm-vet", (*_MM_VET.values(), "Total"), _mm_vet),
     ("Table 7: VisIT-Bench", "visit-bench", ("Elo", "Matches", "Win (#Ratings)"), _visit),
     ("ScienceQA", "science-qa", COLUMNS, _shares(COLUMNS)),
