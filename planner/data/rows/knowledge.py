@@ -5,9 +5,12 @@ from __future__ import annotations
 from planner.data.answers import sentence
 from planner.data.desk import Contents, Desk, Request
 from planner.data.rows.base import SingleRequest, call
+from planner.data.rows.options import stating
 
 SKILL = "clip_retrieval"
 _TOLD_MAX = 2
+_STATED_SHARE = 0.08
+"""How often a wish states how many results it wants."""
 
 
 def answer(got: Contents) -> str:
@@ -31,4 +34,4 @@ def _question(desk: Desk) -> Request:
     return Request(question, (call(SKILL),), "Known facts.", lambda got: sentence(said))
 
 
-ROW = SingleRequest("knowledge", "External knowledge retrieval", (SKILL,), ((1.0, look_up),))
+ROW = SingleRequest("knowledge", "External knowledge retrieval", (SKILL,), ((1.0, stating(look_up, _STATED_SHARE)),))

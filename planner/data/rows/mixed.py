@@ -11,7 +11,7 @@ from planner.data.desk import ANSWERED, Contents, Desk, Request
 from planner.data.labels import Noun
 from planner.data.phrasebook import read_wordings
 from planner.data.results import NoResult
-from planner.data.rows.base import call, captioned
+from planner.data.rows.base import argument, call, captioned
 from planner.data.rows.captions import caption
 from planner.data.rows.conversation import chat
 from planner.data.rows.detection import SKILL as DETECTOR
@@ -202,9 +202,9 @@ def _repaint(desk: Desk) -> None:
     desk.say(first.answer(got), ANSWERED)
     if not got[0]["boxes"]:
         raise NoResult("nothing was cut out that could be repainted")
-    slots = desk.slots([])
-    text = slots.spoken(desk.book.deal("follow_inpaint").text)
-    prompt = slots.fill("{a_new}")
+    wording, slots = desk.book.deal("follow_inpaint"), desk.slots([])
+    text = slots.spoken(wording.text)
+    prompt = argument(slots, wording, "{a_new}")
     desk.perform(
         Request(
             text, (call("inpainting", prompt=prompt),), "Repaint there.", lambda got: f"Done: {prompt} is there now."

@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 
 from planner.data.desk import Contents, Desk, Request
+from planner.data.phrasebook import Slots
 from planner.data.results import NoResult
 from planner.data.rows.base import SingleRequest, argument, call
+from planner.data.rows.options import stated, stating
+from planner.format import Action
 from services.core.spec import Symbol
 
 _TAG_WORDS_MAX = 3
+_STATED_SHARE = 0.12
+"""How often a wish states a seed, steps and the like."""
 _BOXED = re.compile(r"\b(box|boxes|rectangle|frame|framed)\b", re.IGNORECASE)
 _CLICKED = re.compile(r"\b(points?|click\w*|tap\w*|touch\w*|finger|press\w*|dot|cross|spot)\b", re.IGNORECASE)
 _STOP = frozenset(
@@ -37,45 +42,39 @@ _STOP = frozenset(
 
 
 def generate(desk: Desk) -> Request:
-    return _painted(desk, "generate", "stable_diffusion", "{scene}", "Paint it.", "Here is your picture: {}.")
+    text, action, _ = _painted(desk, "generate", "stable_diffusion", "{scene}")
+    done = f"Here is your picture: {action.API_params['prompt']}."
+    return Request(text, (action,), "Paint it.", lambda got: done, needs_picture=False)
 
 
 def edit(desk: Desk) -> Request:
-    return _painted(desk, "edit", "instruct_pix2pix", "{edit}", "Edit it.", "Done: {}.")
+    text, action, _ = _painted(desk, "edit", "instruct_pix2pix", "{edit}")
+    return Request(text, (action,), "Edit it.", lambda got: f"Done: {action.API_params['prompt']}.")
 
 
 def generate_post(desk: Desk) -> Request:
-    return _posted(_painted(desk, "generate_post", "stable_diffusion", "{scene}", "Paint it.", "{}"), "")
+    text, action, slots = _painted(desk, "generate_post", "stable_diffusion", "{scene}")
+    said = post(action.API_params["prompt"], topic=slots.values.get("topic", ""))
+    return Request(text, (action,), "Paint it.", lambda got: said, needs_picture=False)
 
 
 def edit_post(desk: Desk) -> Request:
-    return _posted(_painted(desk, "edit_post", "instruct_pix2pix", "{edit}", "Edit it.", "{}"), "New look: ")
+    text, action, slots = _painted(desk, "edit_post", "instruct_pix2pix", "{edit}")
+    said = post(action.API_params["prompt"], "New look: ", slots.values.get("topic", ""))
+    return Request(text, (action,), "Edit it.", lambda got: said)
 
 
-def _painted(desk: Desk, wordings: str, skill: str, usual: str, thoughts: str, done: str) -> Request:
+def _painted(desk: Desk, wordings: str, skill: str, usual: str) -> tuple[str, Action, Slots]:
     wording, slots = desk.book.deal(wordings), desk.slots()
     text = slots.spoken(wording.text)
-    prompt = argument(slots, wording, usual)
-    needs = skill != "stable_diffusion"
-    return Request(text, (call(skill, prompt=prompt),), thoughts, lambda got: done.format(prompt), needs_picture=needs)
+    return text, call(skill, prompt=argument(slots, wording, usual), **stated(slots)), slots
 
 
-def _posted(request: Request, opening: str) -> Request:
-    prompt = str(request.actions[0].API_params["prompt"])
-    return Request(
-        request.text,
-        request.actions,
-        request.thoughts,
-        lambda got: post(prompt, opening),
-        needs_picture=request.needs_picture,
-    )
-
-
-def post(prompt: str, opening: str = "") -> str:
-    """A short post about a picture, with hashtags from its words."""
-    words = [word for word in re.findall(r"[a-z]+", prompt.lower()) if len(word) > 2 and word not in _STOP]
+def post(prompt: str, opening: str = "", topic: str = "") -> str:
+    """A short post about a picture, or about a topic that the picture goes with, with hashtags from the words."""
+    words = [word for word in re.findall(r"[a-z]+", (topic or prompt).lower()) if len(word) > 2 and word not in _STOP]
     tags = " ".join(f"#{word}" for word in dict.fromkeys(words[-_TAG_WORDS_MAX:]))
-    said = opening + prompt
+    said = f"{topic}: {prompt}" if topic else opening + prompt
     return f"{said[:1].upper()}{said[1:]}! What do you think? {tags}".strip()
 
 
@@ -83,8 +82,8 @@ def inpaint_marked(desk: Desk) -> Request:
     """What is marked is cut out, then repainted; a drawn mask is repainted at once."""
     wording, slots = desk.book.deal("inpaint_marked"), desk.slots([])
     text = slots.spoken(wording.text)
-    prompt = slots.fill("{a_new}")
-    paint, done = call("inpainting", prompt=prompt), f"Done: {prompt} is there now."
+    prompt = argument(slots, wording, "{a_new}")
+    paint, done = call("inpainting", prompt=prompt, **stated(slots)), f"Done: {prompt} is there now."
     if desk.rng.random() < 0.35:
         return Request(text, (paint,), "Repaint there.", lambda got: done, given=(Symbol.MASK,))
     marks = marked(desk, wording.text)
@@ -94,12 +93,12 @@ def inpaint_marked(desk: Desk) -> Request:
 def inpaint_named(desk: Desk) -> Request:
     wording, slots = desk.book.deal("inpaint_named"), desk.slots(present=1.0)
     text = slots.spoken(wording.text)
-    caption, prompt = slots.asked[0], slots.fill("{a_new}")
+    caption, prompt = slots.asked[0], argument(slots, wording, "{a_new}")
 
     def answer(got: Contents) -> str:
         return f"Done: {prompt} instead of the {caption}."
 
-    actions = (call("grounding_dino+sam", caption=caption), call("inpainting", prompt=prompt))
+    actions = (call("grounding_dino+sam", caption=caption), call("inpainting", prompt=prompt, **stated(slots)))
     return Request(text, actions, "Repaint there.", answer)
 
 
@@ -118,8 +117,8 @@ def along_layout(desk: Desk) -> Request:
     """A map first, then a picture along it; the map alone is enough where there is one."""
     wording, slots = desk.book.deal("repaint"), desk.slots()
     text = slots.spoken(wording.text)
-    prompt = slots.fill("{scene}")
-    paint = call("controlnet", prompt=prompt)
+    prompt = argument(slots, wording, "{scene}")
+    paint = call("controlnet", prompt=prompt, **stated(slots))
     given = (Symbol.IMAGE_SEG,) if desk.rng.random() < 0.15 else ()
     actions = (paint,) if given else (call("openseed"), paint)
     return Request(
@@ -129,15 +128,17 @@ def along_layout(desk: Desk) -> Request:
 
 def along_this_map(desk: Desk) -> Request:
     """A picture along a map that is there already."""
-    slots = desk.slots()
-    text = slots.spoken(desk.book.deal("follow_layout").text)
-    prompt = slots.fill("{scene}")
+    wording, slots = desk.book.deal("follow_layout"), desk.slots()
+    text = slots.spoken(wording.text)
+    prompt = argument(slots, wording, "{scene}")
     done = f"Here it is, in the same layout: {prompt}."
-    return Request(text, (call("controlnet", prompt=prompt),), "Keep the layout.", lambda got: done)
+    return Request(text, (call("controlnet", prompt=prompt, **stated(slots)),), "Keep the layout.", lambda got: done)
 
 
-GENERATION = SingleRequest("generation", "Image generation", ("stable_diffusion",), ((1.0, generate),))
-EDITING = SingleRequest("editing", "Image editing", ("instruct_pix2pix",), ((1.0, edit),))
+GENERATION = SingleRequest(
+    "generation", "Image generation", ("stable_diffusion",), ((1.0, stating(generate, _STATED_SHARE)),)
+)
+EDITING = SingleRequest("editing", "Image editing", ("instruct_pix2pix",), ((1.0, stating(edit, _STATED_SHARE)),))
 GENERATION_POST = SingleRequest(
     "generation_post", "Generation and social media post", ("stable_diffusion",), ((1.0, generate_post),), whole=True
 )
@@ -148,9 +149,13 @@ INPAINTING = SingleRequest(
     "inpainting",
     "Interactive segmentation and inpainting",
     ("sam", "grounding_dino+sam", "inpainting"),
-    ((1.0, inpaint_marked), (0.6, inpaint_named)),
+    ((1.0, stating(inpaint_marked, _STATED_SHARE)), (0.6, stating(inpaint_named, _STATED_SHARE))),
     whole=True,
 )
 LAYOUT = SingleRequest(
-    "layout", "Semantic segmentation and generation", ("openseed", "controlnet"), ((1.0, along_layout),), whole=True
+    "layout",
+    "Semantic segmentation and generation",
+    ("openseed", "controlnet"),
+    ((1.0, stating(along_layout, _STATED_SHARE)),),
+    whole=True,
 )
