@@ -29,6 +29,7 @@ _ENVIRONMENT = {
     "VLLM_HOST_IP": "127.0.0.1",
     "GLOO_SOCKET_IFNAME": "lo",
     "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+    "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait stall each other on a busy machine
     "VLLM_LOGGING_LEVEL": "ERROR",
 }
 
