@@ -90,6 +90,19 @@ def vary(text: str, rng: random.Random) -> str:
     return text
 
 
+def unadorned(text: str) -> str:
+    """`text` without the opener and the closer that `vary` puts, however they are written."""
+    for opener in _OPENERS:
+        if text.lower().startswith(opener.lower()):
+            text = text[len(opener) :]
+            break
+    for closer in _CLOSERS:
+        bare = closer.rstrip("?.!")
+        if text.lower().rstrip("?.!").endswith(bare.lower()):
+            return text.rstrip("?.!")[: -len(bare)]
+    return text
+
+
 def typo(text: str, rng: random.Random) -> str:
     """One slip inside a word: two letters swapped, one lost or one doubled."""
     places = [i for i in range(1, len(text) - 2) if text[i - 1 : i + 2].isalpha()]

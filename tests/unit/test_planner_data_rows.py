@@ -24,10 +24,10 @@ from planner.data.results import Asked, NoResult
 from planner.data.rows import ROWS
 from planner.data.rows.detection import count, detect, named, where
 from planner.data.rows.mixed import joined
-from planner.data.rows.questions import question
+from planner.data.rows.questions import open_question, question
 from planner.data.validation import Refused, Validator, normalised_request
 from planner.data.visual_questions import PROMPTS
-from planner.data.wordings import FOLDER
+from planner.data.wordings import FOLDER, unadorned
 from planner.dialects import dialect
 from planner.format import Action, PlannerOutput
 from services.core.spec import Symbol
@@ -286,6 +286,30 @@ def test_each_kind_of_question_has_an_answer_from_labels(kind: str) -> None:
             one.perform(request)
             said.add(str(request.actions[0].API_params["prompt"]).split()[0])
     assert PROMPTS[kind].split()[0] in said
+
+
+def test_an_open_question_is_asked_in_the_words_of_the_message() -> None:
+    as_typed = 0
+    for seed in range(100):
+        one = desk(seed)
+        request = open_question(one)
+        with pytest.raises(ChoiceMade):
+            one.perform(request)
+        as_typed += str(request.actions[0].API_params["prompt"]) in request.text
+    assert as_typed > 80
+
+
+@pytest.mark.parametrize(
+    ("typed", "question"),
+    [
+        ("Hi, is it wet?", "is it wet?"),
+        ("hello! whats the wether thanks!", "whats the wether"),
+        ("Um, is it a toy? :)", "is it a toy?"),
+        ("Is it windy?", "Is it windy?"),
+    ],
+)
+def test_greetings_and_thanks_are_no_part_of_a_question(typed: str, question: str) -> None:
+    assert unadorned(typed) == question
 
 
 def test_a_question_about_an_absent_thing_is_answered_with_no() -> None:

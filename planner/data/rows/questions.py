@@ -1,4 +1,8 @@
-"""Questions about what a picture shows, answered by blip2: colours, yes or no, sides, places, kinds, sizes."""
+"""Questions about what a picture shows, answered by blip2: colours, yes or no, sides, places, kinds, sizes.
+
+Anything else is asked in the person's own words, and conversations about it end with the call, since labels do not
+answer it. A wording with a story around it has the question alone as its argument.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from planner.data.phrasebook import Slots
 from planner.data.results import NoResult
 from planner.data.rows.base import SingleRequest, call
 from planner.data.visual_questions import PROMPTS, YES
+from planner.data.wordings import unadorned
 
 SKILL = "blip2"
 Said = Callable[[str], str]
@@ -34,19 +39,41 @@ _SHARES: Mapping[str, float] = {
     "larger": 0.06,
 }
 _OPEN_SHARE = 0.6
+_OPEN = "open"
 
 
 def question(desk: Desk) -> Request:
     # What labels do not answer can be asked for only where nothing has to be answered.
     if desk.choice_only and desk.rng.random() < _OPEN_SHARE:
-        kind = "open"
+        kind = _OPEN
     else:
         kind = desk.rng.choices(list(_SHARES), list(_SHARES.values()))[0]
+    return _asked(desk, kind)
+
+
+def open_question(desk: Desk) -> Request:
+    """A question that labels do not answer: the conversation ends with the call."""
+    desk.choice_only = desk.beyond = True
+    return _asked(desk, _OPEN)
+
+
+def _asked(desk: Desk, kind: str) -> Request:
     wording = desk.book.of_kind("question", kind)
     slots = _slots(desk, kind)
     text = slots.spoken(wording.text)
-    prompt = slots.fill(PROMPTS.get(kind, wording.text))
+    if kind in PROMPTS:
+        prompt = slots.fill(PROMPTS[kind])
+    elif wording.argument:
+        prompt = _as_typed(text, slots.fill(wording.argument))
+    else:
+        prompt = unadorned(text)
     return Request(text, (call(SKILL, prompt=prompt),), "Look.", _answers(kind, slots))
+
+
+def _as_typed(text: str, words: str) -> str:
+    """A part of a message in its own letters, or as it was meant where a slip has changed it."""
+    start = text.lower().find(words.rstrip("?.! ").lower())
+    return words if start < 0 else text[start : start + len(words)].strip(" ,")
 
 
 def _slots(desk: Desk, kind: str) -> Slots:
@@ -109,4 +136,4 @@ def _side(said: str, name: str, second: str, direction: str) -> str:
     return f"{'Yes' if said == YES else 'No'}, the {name} is {no}to the {direction} of the {second}."
 
 
-ROW = SingleRequest("questions", "Visual questions", (SKILL,), ((1.0, question),))
+ROW = SingleRequest("questions", "Visual questions", (SKILL,), ((0.5, question), (0.5, open_question)))
