@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -119,7 +120,7 @@ def test_every_skill_of_the_platform_has_a_row() -> None:
 def test_short_thoughts_of_different_skills_start_with_different_words() -> None:
     firsts: dict[str, set[str]] = {}
     for row in ROWS.values():
-        if row.name in ("wishes", "failure", "mixed", "follow_ups", "inpainting", "layout"):
+        if row.name in ("wishes", "failure", "mixed", "follow_ups", "remarks", "inpainting", "layout"):
             continue
         for conversation in conversations(row.name, choice_only=True):
             output = next(turn.output for turn in conversation if isinstance(turn, AssistantTurn))
@@ -173,9 +174,9 @@ def test_coordinates_are_told_where_they_were_asked_for() -> None:
 class OneWording(Phrasebook):
     """A phrasebook that holds nothing else."""
 
-    def __init__(self, text: str, argument: str = "") -> None:
+    def __init__(self, text: str, argument: str = "", kind: str = "") -> None:
         super().__init__(0)
-        self._only = Wording(text, argument)
+        self._only = Wording(text, argument, kind)
 
     def deal(self, name: str, make: Callable[[], list[Wording]] | None = None) -> Wording:
         return self._only
@@ -206,6 +207,22 @@ def test_boxes_that_score_less_than_the_stated_threshold_are_not_found() -> None
 
     assert seen(box_threshold=seen()[0]) == seen()[:1]
     assert seen(box_threshold=1.0) == []
+
+
+def test_a_wish_about_two_pictures_calls_a_tool_for_each_and_tells_both_results() -> None:
+    said = set()
+    for seed in range(TRIES):
+        one = desk(seed, others=lambda: replace(picture(), name="other.jpg"))
+        one.book = OneWording("Read the first, and count the {nouns} in the second.", kind="read 1 count 2")
+        one.rng.random = lambda: 0.1  # type: ignore[method-assign]
+        ROWS["two_pictures"].build(one)
+        plan, answer = one.turns[1], one.turns[-1]
+        assert isinstance(plan, AssistantTurn)
+        assert isinstance(answer, AssistantTurn)
+        called = [(action.API_name, action.API_params["image"]) for action in plan.output.actions]
+        assert called == [("easyocr", "image 1"), ("grounding_dino", "image 2")]
+        said.add(answer.output.value)
+    assert all(text.startswith("The first: ") and "The second: There" in text for text in said)
 
 
 def test_only_the_thing_of_a_wordings_own_argument_is_looked_for() -> None:

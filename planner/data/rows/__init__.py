@@ -18,6 +18,7 @@ from planner.data.rows import (
     painting,
     questions,
     reading,
+    remarks,
     semantic_segmentation,
     tagging,
     two_pictures,
@@ -54,6 +55,7 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
             conversation.NO_PICTURE,
             conversation.NOTHING_MARKED,
             missing.ROW,
+            remarks.ROW,
             captions.PLAIN,
             conversation.FAILURE,
         )

@@ -31,6 +31,8 @@ _NO_EXAMPLE = (
     "There is no example yet: please give a reference picture and mark the thing in it.",
 )
 _EXAMPLE_SHARE = 0.3
+_BESIDE_SHARE = 0.4
+"""Talk is mistaken for a wish most easily where there is a picture: so often one is shown for sure."""
 _APOLOGIES = (
     "Sorry, the tool failed. Please try again later.",
     "Sorry, that did not work: the tool failed.",
@@ -45,16 +47,26 @@ def chat(desk: Desk) -> Request:
     else:
         wording = desk.book.deal("chat", _chats)
         question, said = desk.slots().spoken(wording.text), wording.argument
-    return _answered(question, said)
+    return _answered(desk, question, said)
+
+
+def acknowledgement(desk: Desk) -> Request:
+    """A few words that ask for nothing: "ok great", "hm", a heart."""
+    return answered(desk, desk.book.deal("chat_short"))
 
 
 def impossible(desk: Desk) -> Request:
-    wording = desk.book.deal("impossible")
-    return _answered(desk.slots().spoken(wording.text), wording.argument)
+    return answered(desk, desk.book.deal("impossible"))
 
 
-def _answered(question: str, said: str) -> Request:
-    return Request(question, (), NO_TOOL, lambda got: said, needs_picture=False)
+def answered(desk: Desk, wording: Wording) -> Request:
+    """What is answered by the wording's own second column, without a tool."""
+    return _answered(desk, desk.slots().spoken(wording.text), wording.argument)
+
+
+def _answered(desk: Desk, question: str, said: str) -> Request:
+    beside = desk.rng.random() < _BESIDE_SHARE
+    return Request(question, (), NO_TOOL, lambda got: said, needs_picture=beside)
 
 
 def _chats() -> list[Wording]:
@@ -129,7 +141,7 @@ def _any(desk: Desk, fits: Callable[[Request], bool], makers: Sequence[Maker] = 
             return request
 
 
-CHAT = SingleRequest("conversation", "Conversation without tools", (), ((1.0, chat),))
+CHAT = SingleRequest("conversation", "Conversation without tools", (), ((0.85, chat), (0.15, acknowledgement)))
 IMPOSSIBLE = SingleRequest("impossible", "Wishes that cannot be met", (), ((1.0, impossible),))
 NO_PICTURE = NoPicture()
 NOTHING_MARKED = NothingMarked()

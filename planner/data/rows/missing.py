@@ -42,7 +42,8 @@ _ANSWERS = (
     "The tool for {} is not available at the moment, so I cannot do this.",
 )
 _NO_BOXES = "Boxes are not available now."
-_MAKERS: tuple[Maker, ...] = (*EVERY, segment_by_example, edit_post, generate_post, inpaint_named)
+MAKERS: Final[tuple[Maker, ...]] = (*EVERY, segment_by_example, edit_post, generate_post, inpaint_named)
+"""Requests of which some calls each of these skills."""
 _OTHERS = (0, 0, 1, 1, 2, 3, 5, 8, 10, 12)
 """How many other tools are missing too."""
 _UNCONCERNED_SHARE = 0.4
@@ -61,7 +62,7 @@ class MissingTool:
     whole: bool = True
 
     def build(self, desk: Desk) -> None:
-        request = desk.rng.choice(_MAKERS)(desk)
+        request = desk.rng.choice(MAKERS)(desk)
         needed = [action.API_name for action in request.actions]
         if desk.rng.random() < _UNCONCERNED_SHARE:
             desk.without = _some(desk, desk.rng.choice(_OTHERS) + 1, kept=needed)
