@@ -101,7 +101,8 @@ def question_body(
     messages: list[dict[str, Any]] = [{"role": "user", "content": parts}]
     if instructions := options.get("instructions"):
         messages.insert(0, {"role": "system", "content": instructions})
-    body: dict[str, Any] = {name: options[name] for name in _PASSED_ON if name in options}  # type: ignore[literal-required]
+    given: Mapping[str, object] = options
+    body: dict[str, Any] = {name: given[name] for name in _PASSED_ON if name in given}
     body |= {"messages": messages}
     if session := options.get("session"):
         body["session_id"] = session

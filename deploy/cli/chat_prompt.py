@@ -5,13 +5,8 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-
-try:
-    import readline
-except ImportError:  # a Python without it: lines are typed without editing
-    readline = None  # type: ignore[assignment]
 
 HISTORY_MAX = 1_000
 
@@ -19,14 +14,16 @@ HISTORY_MAX = 1_000
 @contextlib.contextmanager
 def edited_lines(history: Path, commands: Sequence[str]) -> Iterator[None]:
     """Within, `input()` has history and completion. The history file is for its owner only."""
-    if readline is None:
+    try:
+        import readline
+    except ImportError:  # a Python without it: lines are typed without editing
         yield
         return
     with contextlib.suppress(OSError):
         readline.read_history_file(history)
     readline.set_history_length(HISTORY_MAX)
     readline.set_completer_delims(" \t\n")
-    readline.set_completer(_Completer(commands))
+    readline.set_completer(_Completer(commands, readline.get_line_buffer))
     readline.parse_and_bind("tab: complete")
     try:
         yield
@@ -41,13 +38,14 @@ def edited_lines(history: Path, commands: Sequence[str]) -> Iterator[None]:
 class _Completer:
     """Commands at the start of a line, paths after them."""
 
-    def __init__(self, commands: Sequence[str]) -> None:
+    def __init__(self, commands: Sequence[str], line: Callable[[], str]) -> None:
         self._commands = commands
+        self._line = line
         self._found: list[str] = []
 
     def __call__(self, text: str, state: int) -> str | None:
         if state == 0:
-            self._found = completions(text, readline.get_line_buffer(), self._commands)
+            self._found = completions(text, self._line(), self._commands)
         return self._found[state] if state < len(self._found) else None
 
 

@@ -109,15 +109,16 @@ def tool_command(tool: Tool, run: Callable[[ToolCall], None]) -> typer.Typer:
         parameters[f"input_{symbol}"] = (_input(symbol), inspect.Parameter.empty)
     parameters |= {f"argument_{option.name}": (option.annotation, None) for option in options}
     parameters |= _OWN
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    described: Any = command
+    described.__signature__ = inspect.Signature(
         [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
             for name, (annotation, default) in parameters.items()
         ]
     )
-    command.__annotations__ = {name: annotation for name, (annotation, _) in parameters.items()}
+    described.__annotations__ = {name: annotation for name, (annotation, _) in parameters.items()}
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(name=tool.name, help=tool.description or tool.summary, short_help=tool.summary)(command)
+    app.command(name=tool.name, help=tool.description or tool.summary, short_help=tool.summary)(described)
     return app
 
 

@@ -41,7 +41,7 @@ async def tool_work(tool: str, given: dict[str, Any], parts: GatewayParts, *, ow
         str(symbol): await handle_of(getattr(body, symbol), parts, owner=owner, param=f"input.{symbol}")
         for symbol in sorted(spec.consumes)
     }
-    arguments = body.arguments.model_dump(mode="json", exclude_unset=True)  # type: ignore[attr-defined]
+    arguments = body.arguments.model_dump(mode="json", exclude_unset=True)
     return JobWork(tool=spec.name, body={**stored, "arguments": arguments}, fresh=fresh)
 
 

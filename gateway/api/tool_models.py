@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from types import GenericAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, create_model, field_validator
 from pydantic_core import PydanticSerializationError
@@ -12,7 +13,7 @@ from gateway.api.answer_pictures import AnswerPicture
 from gateway.planner_tools import PlannerUse
 from gateway.responses import ErrorDetail
 from services.core.spec import SkillSpec, Symbol
-from services.core.types import MaskRLE
+from services.core.types import MaskRLE, SkillArgs
 
 PictureReference = Field(description="A picture, mask or map: handle (`img_...`), data: URL (base64) or https URL.")
 MaskReference = Field(
@@ -27,6 +28,9 @@ MaskInput = Annotated[
 
 class ToolRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
+    if TYPE_CHECKING:
+        arguments: SkillArgs
+        """Those of the tool, as its own request model has them."""
 
     @field_validator("arguments", check_fields=False)
     @classmethod
@@ -121,15 +125,16 @@ def response_model(spec: SkillSpec) -> type[ToolResponse]:
 
 def batch_request_model(spec: SkillSpec, one: type[ToolRequest]) -> type[BaseModel]:
     """Several inputs, each as `request_model` made it."""
-    inputs: Any = (list[one], Field(min_length=1, description="At most as many as a setting says."))  # type: ignore[valid-type]
+    inputs: Any = (GenericAlias(list, one), Field(min_length=1, description="At most as many as a setting says."))
     return create_model(f"{_camel(spec.name)}BatchRequest", __config__=ConfigDict(extra="forbid"), inputs=inputs)
 
 
 def batch_response_model(spec: SkillSpec, one: type[ToolResponse]) -> type[ToolBatchResponse]:
     """Several answers, each as `response_model` made it, or an error."""
-    name, response = f"{_camel(spec.name)}Batch", one | None
-    item = create_model(f"{name}Item", __base__=ToolBatchItem, response=(response, Field()))  # type: ignore[arg-type]
-    data: Any = (list[item], Field())
+    name = f"{_camel(spec.name)}Batch"
+    response: Any = (one | None, Field())
+    item = create_model(f"{name}Item", __base__=ToolBatchItem, response=response)
+    data: Any = (GenericAlias(list, item), Field())
     return create_model(f"{name}Response", __base__=ToolBatchResponse, data=data)
 
 
