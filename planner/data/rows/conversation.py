@@ -14,7 +14,9 @@ from planner.data.rows.kinds import EVERY, MARKED
 from planner.data.wordings import lines, normalised, pairs
 from services.core.spec import Symbol
 
-_OUTDATED = re.compile(r"only read|can read the text|reading the text|read text in pictures with a tool|Not yet")
+_OUTDATED = re.compile(
+    r"only read|can read the text|reads the text|reading the text|read text in pictures with a tool|I will read|Not yet"
+)
 _ERRORS = (
     "The skill did not answer in time.",
     "The skill is not available.",
