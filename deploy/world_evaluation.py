@@ -19,7 +19,7 @@ from planner.eval.mistakes import (
     to_json,
     to_markdown,
 )
-from planner.eval.world import run
+from planner.eval.world import report, run
 from planner.eval.world.questions import dialogues
 from planner.eval.world.turns import Dialogue, Scenes
 from services.embedded.world.sprites import WorldNotReady
@@ -32,6 +32,10 @@ async def _questions(each: int) -> tuple[list[Dialogue], Scenes]:
         return await to_thread(dialogues, scenes, each), scenes
     except WorldNotReady as error:
         raise EvaluationError(str(error)) from None
+
+
+def _count(made: Sequence[Dialogue]) -> int:
+    return sum(len(dialogue.turns) for dialogue in made)
 
 
 async def score_world(
@@ -54,8 +58,9 @@ async def score_world(
     async with GatewayClient(gateway) as client:
         offers = await client.skills()
         made, scenes = await _questions(each)
+        able = run.askable(made, offers)
         await run.ask_all(
-            made,
+            able,
             scenes,
             client,
             journal,
@@ -64,10 +69,12 @@ async def score_world(
             tell=Progress(say),
             until=time_limit(minutes),
         )
-    records = run.answered(made, journal)
-    total = sum(len(dialogue.turns) for dialogue in made)
-    about |= {"questions asked": f"{len(records)} of {total}", "skills offered": ", ".join(offers)}
-    return write_report(folder, "world", run.to_json(records, about, offers), run.to_markdown(records, about, offers))
+    records, without = report.answered(able, journal), run.left_out(made, offers)
+    total = _count(made)
+    about |= {"skills offered": ", ".join(offers)}
+    say(report.headline(records, total, without))
+    data = report.to_json(records, about, total, without)
+    return write_report(folder, "world", data, report.to_markdown(records, about, total, without))
 
 
 async def score_mistakes(
@@ -94,7 +101,7 @@ async def score_mistakes(
     async with GatewayClient(gateway) as client, opened_planner(choice, client.picture) as planner:
         offers = await client.skills()
         made, scenes = await _questions(each)
-        able = [dialogue for dialogue in made if set(run.NEEDS[dialogue.row]) <= set(offers)]
+        able = run.askable(made, offers)
         for kind in kinds or known:
             skills = RemoteSkills(client, offers)
             spoilt = next((MistakenPlanner(planner, one) for one in PLAN_MISTAKES if one == kind), None)
@@ -103,5 +110,6 @@ async def score_mistakes(
             journal = Journal(folder / f"{kind}.jsonl", about | {"mistake": kind}, fresh=fresh)
             say(f"{kind}:")
             await run.ask_all(able, scenes, turns, journal, tell=Progress(say), until=over)
-            by_kind[kind] = run.answered(able, journal)
+            by_kind[kind] = report.answered(able, journal)
+    about |= {"questions whose skills the platform offers": f"{_count(able)} of {_count(made)}"}
     return write_report(folder, "mistakes", {"about": about, "kinds": to_json(by_kind)}, to_markdown(by_kind, about))

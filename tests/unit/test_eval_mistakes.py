@@ -31,7 +31,8 @@ from planner.eval.mistakes import (
     to_markdown,
 )
 from planner.eval.world.looking import said
-from planner.eval.world.run import answered, ask_all
+from planner.eval.world.report import answered
+from planner.eval.world.run import ask_all
 from planner.eval.world.turns import Dialogue, Scenes, Turn
 from planner.format import Action, PlannerOutput, UnparsableOutput
 from planner.wire import EngineRequest

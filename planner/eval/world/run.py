@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import Any, Protocol
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from planner.eval.command import EvaluationError
-from planner.eval.figures import Share, table
 from planner.eval.gateway import Reply, boxes_part, picture_part, points_part, reference_part
 from planner.eval.journal import Journal
 from planner.eval.parallel import each
@@ -41,7 +40,22 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "edit_post": ("instruct_pix2pix",),
     "conversation": (),
 }
-"""The skills without which a row cannot be right, for the report."""
+"""The skills without which a row cannot be right."""
+
+
+def askable(made: Sequence[Dialogue], offered: Sequence[str]) -> list[Dialogue]:
+    """Those whose row's skills a platform offers: asking the others would score what it does not have."""
+    return [dialogue for dialogue in made if set(NEEDS[dialogue.row]) <= set(offered)]
+
+
+def left_out(made: Sequence[Dialogue], offered: Sequence[str]) -> dict[str, int]:
+    """How many questions of each row are not asked, for want of its skills."""
+    able = {dialogue.id for dialogue in askable(made, offered)}
+    counts = Counter[str]()
+    for dialogue in made:
+        if dialogue.id not in able:
+            counts[dialogue.row] += len(dialogue.turns)
+    return dict(counts)
 
 
 class Platform(Protocol):
@@ -161,75 +175,3 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     out = BytesIO()
     Image.fromarray(np.asarray(pixels)).save(out, "PNG")
     return out.getvalue()
-
-
-def answered(made: Sequence[Dialogue], journal: Journal) -> list[dict[str, Any]]:
-    """One record a question that was asked: its row, words, calls, and what is wrong ("" where nothing is)."""
-    return [
-        {"id": f"{dialogue.id}.{place}", "row": dialogue.row} | turn
-        for dialogue in made
-        if dialogue.id in journal
-        for place, turn in enumerate(journal.results[dialogue.id]["turns"])
-    ]
-
-
-def to_json(records: Sequence[Mapping[str, Any]], about: Mapping[str, Any], offered: Sequence[str]) -> dict[str, Any]:
-    """Figures in all and by row, what is wrong by kind, and every wrong answer."""
-    return {
-        "about": dict(about),
-        "right": Share.of(not record["wrong"] for record in records).to_json(),
-        "rows": {row: share.to_json() | {"offered": able} for row, (share, able) in _rows(records, offered).items()},
-        "kinds": {row: dict(kinds.most_common()) for row, kinds in _kinds(records).items()},
-        "wrong": [dict(record) for record in records if record["wrong"]],
-    }
-
-
-def to_markdown(records: Sequence[Mapping[str, Any]], about: Mapping[str, Any], offered: Sequence[str]) -> str:
-    """The report to read."""
-    total = Share.of(not record["wrong"] for record in records)
-    rows = _rows(records, offered)
-    able = [record for record in records if rows[str(record["row"])][1]]
-    head = ", ".join(f"{name} {value}" for name, value in about.items())
-    kinds = _kinds(records)
-    lines = [
-        [row.replace("_", " "), share, "" if offered_ else "no", _short(kinds[row])]
-        for row, (share, offered_) in rows.items()
-    ]
-    parts = [
-        f"{head}. Shares with their 95% Wilson intervals.",
-        table(
-            ["questions", "right"],
-            [
-                ["all", total],
-                ["rows whose skills the platform offers", Share.of(not record["wrong"] for record in able)],
-            ],
-        ),
-        table(["row", "right", "skills offered", "what is wrong, the commonest first"], lines),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _rows(records: Sequence[Mapping[str, Any]], offered: Sequence[str]) -> dict[str, tuple[Share, bool]]:
-    groups: dict[str, list[bool]] = defaultdict(list)
-    for record in records:
-        groups[str(record["row"])].append(not record["wrong"])
-    return {row: (Share.of(right), set(NEEDS[row]) <= set(offered)) for row, right in groups.items()}
-
-
-def _kinds(records: Sequence[Mapping[str, Any]]) -> dict[str, Counter[str]]:
-    kinds: dict[str, Counter[str]] = defaultdict(Counter)
-    for record in records:
-        if record["wrong"]:
-            called = ", ".join(record["called"]) or "nothing"
-            kinds[str(record["row"])][f"called {called}: {_kind(str(record['wrong']))}"] += 1
-    return kinds
-
-
-def _kind(wrong: str) -> str:
-    """The reason without its particulars."""
-    head = wrong.split(":")[0].split("(")[0].split(",")[0]
-    return " ".join("N" if any(letter.isdigit() for letter in word) else word for word in head.split())
-
-
-def _short(kinds: Counter[str]) -> str:
-    return "; ".join(f"{kind} ({times})" for kind, times in kinds.most_common(3))
