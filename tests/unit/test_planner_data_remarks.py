@@ -72,6 +72,32 @@ def test_talk_may_come_first_and_has_a_picture_beside_it() -> None:
     assert all(isinstance(turn, UserTurn) and turn.images for turn in first)
 
 
+def test_the_tool_that_was_used_is_named() -> None:
+    told = [turns for turns in remarks() if len(turns) > 5 and _answer(turns).startswith("I used ")]
+    assert told
+    for turns in told:
+        assert all(action.API_name in _answer(turns) for action in _first(turns).output.actions)
+
+
+def test_no_other_picture_comes_with_a_remark_about_a_painted_one() -> None:
+    elsewhere = {wording.argument for name in ("chat", "chat_short") for wording in read_wordings(name)}
+    about_it = {wording.argument for wording in read_wordings("follow_judged")} - elsewhere
+    painted = [turns for turns in remarks() if _first(turns).output.actions and turns[4:5]]
+    told = [turns for turns in painted if _answer(turns) in about_it]
+    assert told
+    assert not any(turns[4].images for turns in told if isinstance(turns[4], UserTurn))
+
+
+def _first(conversation: Conversation) -> AssistantTurn:
+    return next(turn for turn in conversation if isinstance(turn, AssistantTurn))
+
+
+def _answer(conversation: Conversation) -> str:
+    """What the message after the first result was answered with."""
+    turn = conversation[5]
+    return turn.output.value if isinstance(turn, AssistantTurn) else ""
+
+
 @pytest.mark.parametrize(
     ("operation", "said"),
     [

@@ -24,6 +24,8 @@ _PAINTERS: Final[tuple[Maker, ...]] = (generate, generate, edit, edit, inpaint_m
 _TALK: Final[tuple[tuple[float, Maker], ...]] = ((0.5, acknowledgement), (0.4, chat), (0.1, impossible))
 _TWICE_SHARE = 0.25
 """How often another remark follows."""
+_LONE_SKIPPED_SHARE = 0.7
+"""How often a sum with a single thing is left out: most pictures show one of each, and times one teaches little."""
 _WISH_SHARE = 0.25
 """How often a wish follows, so that what was said before does not rule out a call."""
 
@@ -39,7 +41,8 @@ class Remarks:
 
     def build(self, desk: Desk) -> None:
         kinds: Sequence[tuple[float, Callable[[Desk], None]]] = (
-            (0.4, _after_any_call),
+            (0.35, _after_any_call),
+            (0.05, _named_tool),
             (0.14, _beside_a_picture),
             (0.16, _judged),
             (0.1, _reckoned),
@@ -65,6 +68,14 @@ def _after_any_call(desk: Desk) -> None:
     desk.perform(_talk(desk))
 
 
+def _named_tool(desk: Desk) -> None:
+    """Which tool it was that was used."""
+    first = desk.rng.choice(MAKERS)(desk)
+    desk.perform(first)
+    used = listed(list(dict.fromkeys(action.API_name for action in first.actions)))
+    desk.perform(_known(desk.slots().spoken(desk.book.deal("follow_tool").text), f"I used {used}."))
+
+
 def _beside_a_picture(desk: Desk) -> None:
     """Talk from the first message on, a picture with it."""
     desk.perform(replace(_talk(desk), needs_picture=True))
@@ -74,13 +85,15 @@ def _beside_a_picture(desk: Desk) -> None:
 def _judged(desk: Desk) -> None:
     """Praise or complaint about what was painted."""
     desk.perform(desk.rng.choice(_PAINTERS)(desk))
-    desk.perform(answered(desk, desk.book.deal("follow_judged")))
+    desk.perform(answered(desk, desk.book.deal("follow_judged")), show=False)
 
 
 def _reckoned(desk: Desk) -> None:
     """A sum with the number that was found."""
     noun, number = _counted(desk, ())
     wording, slots = desk.book.deal("follow_sum"), desk.slots([])
+    if number == 1 and desk.rng.random() < _LONE_SKIPPED_SHARE:
+        raise NoResult("sums with one thing are left out now and then")
     if number == 0 or (wording.argument[0] == "-" and int(wording.argument[1:]) > number):
         raise NoResult("nobody would do this sum with so few things")
     slots.nouns = [noun]
@@ -156,7 +169,9 @@ def _described(desk: Desk) -> None:
     prompt = str(made.actions[-1].API_params["prompt"])
     kind = desk.rng.choice(("post", "hashtags") if changed else tuple(TEXTS))
     text = desk.slots().spoken(desk.book.of_kind("follow_text", kind).text)
-    desk.perform(_known(text, post(prompt, "New look: ") if changed and kind == "post" else TEXTS[kind](prompt)))
+    desk.perform(
+        _known(text, post(prompt, "New look: ") if changed and kind == "post" else TEXTS[kind](prompt)), show=False
+    )
 
 
 def _hashtags(prompt: str) -> str:
