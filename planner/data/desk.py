@@ -198,9 +198,16 @@ class Desk:
         thoughts, value = request.thoughts, ""
         if self._supplies.voice.thoughts == "full":
             thoughts, value = self._full(request)
-        self.turns.append(AssistantTurn(output=PlannerOutput(thoughts=thoughts, actions=request.actions, value=value)))
+        actions = tuple(self._ordered(action) for action in request.actions)
+        self.turns.append(AssistantTurn(output=PlannerOutput(thoughts=thoughts, actions=actions, value=value)))
         if self.choice_only:
             raise ChoiceMade
+
+    def _ordered(self, action: Action) -> Action:
+        """The call with its arguments in their schema's order: planners that are bound to the schema write them so."""
+        fields = list(self._supplies.registry.spec(action.API_name).args_model.model_fields)
+        names = sorted(action.API_params, key=lambda name: fields.index(name) if name in fields else len(fields))
+        return action.model_copy(update={"API_params": {name: action.API_params[name] for name in names}})
 
     def run(self, request: Request) -> Contents:
         """The calls and their results, in brief whatever the planner is shown."""

@@ -7,8 +7,10 @@ from contextlib import suppress
 
 import pytest
 
+from planner.conversation import AssistantTurn
 from planner.data.desk import ChoiceMade, Desk, Request
 from planner.data.phrasebook import Phrasebook, Wording, read_wordings
+from planner.data.rows.base import call
 from planner.data.rows.knowledge import look_up
 from planner.data.rows.options import stated, stating
 from planner.data.rows.painting import along_layout, edit, generate, generate_post, inpaint_marked, inpaint_named
@@ -53,6 +55,20 @@ def test_all_lines_of_options_make_valid_calls(maker: Maker) -> None:
         with suppress(ChoiceMade):
             one.perform(request)
         validator.check(one.conversation)
+
+
+def test_arguments_stand_in_the_order_of_their_schema() -> None:
+    one = desk(6)
+    one.plan(Request("What is it?", (call("clip_retrieval", query="dog", top_k=5),), "", lambda got: ""))
+    planned = one.turns[0]
+    assert isinstance(planned, AssistantTurn)
+    assert [*planned.output.actions[0].API_params] == ["top_k", "query"]
+
+
+def test_a_wish_that_states_options_gets_no_others() -> None:
+    one = desk(7)
+    one.book = OneLine("generate", "{scene}, seed {seed}")
+    assert stating(generate, 1.0)(one).actions[0].API_params.keys() == {"prompt", "seed"}
 
 
 def test_a_wish_that_states_nothing_leaves_all_options_to_the_skill() -> None:

@@ -32,14 +32,16 @@ _ARGUMENTS: Final[Mapping[str, str]] = {
     "count": "top_k",
 }
 """The argument that the number in a slot is."""
+_ALL: Final = frozenset({*_ARGUMENTS.values(), "size", "negative_prompt"})
 
 
 def stating(maker: Maker, share: float) -> Maker:
-    """The maker, with optional arguments of the last call stated in a `share` of its requests."""
+    """The maker, with optional arguments of the last call stated in a `share` of the requests that state none."""
 
     def make(desk: Desk) -> Request:
         request = maker(desk)
-        return _stated(desk, request) if desk.rng.random() < share else request
+        wanted = desk.rng.random() < share and not request.actions[-1].API_params.keys() & _ALL
+        return _stated(desk, request) if wanted else request
 
     return make
 
@@ -61,7 +63,7 @@ def _stated(desk: Desk, request: Request) -> Request:
     slots = desk.slots([])
     slots.values["wish"] = request.text.rstrip(". ")
     text = _tidy(slots.fill(wording.text))
-    params = {**stated(slots), **last.API_params}
+    params = {**last.API_params, **stated(slots)}
     return replace(request, text=text, actions=(*before, last.model_copy(update={"API_params": params})))
 
 
