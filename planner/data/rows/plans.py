@@ -12,7 +12,7 @@ from planner.data.labels import Noun
 from planner.data.phrasebook import Slots
 from planner.data.rows import captions, knowledge, semantic_segmentation, tagging
 from planner.data.rows.base import call
-from planner.data.rows.detection import found
+from planner.data.rows.detection import found, thresholds
 from planner.data.rows.reading import read
 from planner.format import Action
 
@@ -23,7 +23,7 @@ Plan = Callable[[Slots, Sequence[Noun]], Planned]
 def _named(skill: str, thoughts: str, answer: Callable[[Sequence[Noun], Contents], str]) -> Plan:
     def plan(slots: Slots, nouns: Sequence[Noun]) -> Planned:
         caption = " . ".join(noun.name for noun in nouns)
-        return call(skill, caption=caption), thoughts, lambda got: answer(nouns, got)
+        return call(skill, caption=caption, **thresholds(slots)), thoughts, lambda got: answer(nouns, got)
 
     return plan
 
