@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from services.core.types import MaskRLE
-from tests.web.actions import MEADOW, POSTER, Talk
+from tests.web.actions import MEADOW, POSTER, Talk, at, close
 
 
 def near(*values: float) -> list[object]:
@@ -186,3 +186,32 @@ def test_a_picture_of_the_conversation_is_marked_again(talk: Talk) -> None:
     assert talk.parts["image_url"]["image_url"]["url"] == talk.sent[0]["messages"][-1]["content"][1]["image_url"]["url"]
     assert talk.parts["boxes"]["boxes"] == [near(0.2, 0.4, 0.5, 0.7)]
     expect(turn.locator(".marks rect")).to_have_count(2)
+
+
+def test_an_opened_conversation_shows_what_was_marked(talk: Talk) -> None:
+    talk.attach(MEADOW)
+    talk.page.set_input_files("#example-file", POSTER)
+    talk.page.locator(".pad").wait_for()
+    talk.drag((0.4, 0.5), (0.6, 0.5))
+    talk.done()
+    talk.mark()
+    talk.tool("box")
+    talk.drag((0.1, 0.1), (0.4, 0.4))
+    talk.tool("brush")
+    talk.page.fill("#editor-size", "20")
+    talk.drag((0.6, 0.7), (0.8, 0.7))
+    talk.done()
+    talk.ask("What is here?")
+    asked = talk.pixels(".turn .stage .frame")
+    talk.page.reload()
+    turn = talk.answered(1)
+    expect(turn.locator(".stage .line.drawn")).to_have_count(1)
+    expect(turn.locator(".reference .area")).to_have_count(1)
+    talk.page.wait_for_load_state("networkidle")
+    opened = talk.pixels(".turn .stage .frame")
+    bare = Image.open(MEADOW).convert("RGB")
+    assert close(at(opened, 0.7, 0.7), at(asked, 0.7, 0.7)), "the mask has its tint again"
+    assert not close(at(opened, 0.7, 0.7), at(bare, 0.7, 0.7))
+    assert close(at(opened, 0.7, 0.4), at(bare, 0.7, 0.4))
+    talk.mark()
+    talk.done()

@@ -75,6 +75,25 @@ def test_examples_fit_the_tools_that_are_offered(talk: Talk) -> None:
     expect(talk.page.locator("#prompts")).to_be_hidden()
 
 
+@pytest.mark.parametrize(
+    ("known", "titles"),
+    [
+        ({"easyocr": "described", "openseed": "described"}, ["Read", "Map"]),
+        ({"easyocr": "described", "openseed": "learned"}, ["Map"]),
+    ],
+)
+def test_examples_fit_what_the_planner_can_use(talk: Talk, known: dict[str, str], titles: list[str]) -> None:
+    def as_known(route: Any) -> None:
+        body = route.fetch().json()
+        for tool in body["data"]:
+            tool["planner"] = known.get(tool["name"], "none")
+        route.fulfill(json=body)
+
+    talk.page.route("**/v1/tools", as_known)
+    talk.page.reload()
+    expect(talk.page.locator(".prompt small")).to_have_text(titles)
+
+
 def test_an_example_brings_its_picture_and_marks(talk: Talk) -> None:
     talk.page.click(".prompt:has-text('Cut out')")
     expect(talk.page.locator("#attached")).to_contain_text("1 box")

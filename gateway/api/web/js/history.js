@@ -10,14 +10,17 @@ const UNITS = [["day", 86_400], ["hour", 3600], ["minute", 60]];
 export class History {
   /**
    * @param onOpen called with an id; @param onDeleted called with the id that is gone
+   * @param onResume called with a conversation of the page that is to be shown again
    * @param connection tells when the gateway answers again
    */
-  constructor({ onOpen, onDeleted, connection }) {
+  constructor({ onOpen, onResume, onDeleted, connection }) {
     this.connection = connection;
     this.onOpen = onOpen;
+    this.onResume = onResume;
     this.onDeleted = onDeleted;
     this.current = null;
     this.shown = [];
+    this.away = [];
     part("more-sessions").addEventListener("click", () => this.#page(this.shown.at(-1)?.id));
   }
 
@@ -30,6 +33,14 @@ export class History {
   select(id) {
     this.current = id;
     this.#draw();
+  }
+
+  /** Tells of conversations that are answered while another one is shown; one that is over is listed anew. */
+  showAway(conversations) {
+    const over = this.away.length > conversations.length;
+    this.away = conversations;
+    this.#draw();
+    if (over) this.refresh();
   }
 
   async #page(after) {
@@ -48,13 +59,23 @@ export class History {
 
   #draw() {
     const focused = document.activeElement?.closest("#sessions li")?.dataset.id;
-    part("sessions").replaceChildren(...this.shown.map((one) => this.#row(one)));
+    const unstored = this.away.filter(({ session }) => !session);
+    const rows = [...unstored.map((one) => this.#unstored(one)), ...this.shown.map((one) => this.#row(one))];
+    part("sessions").replaceChildren(...rows);
     if (focused) part("sessions").querySelector(`[data-id="${CSS.escape(focused)}"] .open`)?.focus();
+  }
+
+  /** A conversation that the server has not stored: its first answer is on its way, or failed. */
+  #unstored(conversation) {
+    const words = [h("span", { class: "title" }, conversation.title), h("small", {}, standing(conversation))];
+    return h("li", {}, h("button", { type: "button", class: "open", onclick: () => this.onResume(conversation) }, ...words));
   }
 
   #row({ id, title, last_used: lastUsed, turns }) {
     const name = title || "Without a question";
-    const when = h("time", { datetime: new Date(lastUsed * 1000).toISOString() }, ago(lastUsed));
+    const away = this.away.find(({ session }) => session === id);
+    const time = () => h("time", { datetime: new Date(lastUsed * 1000).toISOString() }, ago(lastUsed));
+    const when = away ? standing(away) : time();
     const open = h(
       "button",
       { type: "button", class: "open", "aria-current": id === this.current ? "true" : null, onclick: () => this.onOpen(id) },
@@ -80,6 +101,10 @@ export class History {
     this.onDeleted(id);
     announce("Deleted.");
   }
+}
+
+function standing({ unfinished }) {
+  return unfinished ? "being answered" : "not answered";
 }
 
 /** Asks a question that is answered with yes or no. */

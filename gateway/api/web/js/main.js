@@ -23,6 +23,7 @@ const chat = new Chat({
   onBusy: (busy) => {
     composer.busy = busy;
   },
+  onAway: (conversations) => past.showAway(conversations),
   onMark: (picture) => composer.markPicture(picture),
   onEdit: ({ question }) => composer.fill(question),
 });
@@ -36,6 +37,10 @@ const past = new History({
     location.hash = `#/c/${id}`;
     menu(false);
   },
+  onResume: (conversation) => {
+    chat.show(conversation);
+    shown(conversation.session);
+  },
   onDeleted: (id) => id === chat.session && fresh(),
   connection,
 });
@@ -44,11 +49,17 @@ let tools = null;
 /** A new conversation. */
 function fresh() {
   chat.clear();
-  past.select(null);
-  history.replaceState(null, "", "#/");
-  view("chat");
-  composer.refresh();
+  shown(null);
   composer.focus();
+}
+
+/** The address and the list say which conversation is shown. */
+function shown(id) {
+  past.select(id);
+  history.replaceState(null, "", id ? `#/c/${id}` : "#/");
+  view("chat");
+  menu(false);
+  composer.refresh();
 }
 
 function view(name) {
@@ -110,7 +121,7 @@ async function loadTools() {
   try {
     const { data } = await request("/v1/tools");
     tools = new ToolsPage(data, (name) => (location.hash = `#/tools/${name}`));
-    showPrompts(data.map(({ name }) => name), (question) => composer.fill(question));
+    showPrompts(data, (question) => composer.fill(question));
     if (location.hash.startsWith("#/tools")) route();
   } catch (error) {
     part("tools-state").textContent = error.message;

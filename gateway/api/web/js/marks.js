@@ -1,4 +1,7 @@
-/** What a person marks in a picture, as data that can be taken back step by step. Coordinates are 0..1. */
+/**
+ * What a person marks in a picture, as data that can be taken back step by step. Coordinates are 0..1. A mask that was
+ * painted here is a run-length code, `mask`; one of a stored question is the handle of a picture, `area`.
+ */
 
 const STEPS_MAX = 100;
 const MARKS_MAX = 64;
@@ -65,11 +68,11 @@ export function summaryOf({ points = [], boxes = [], mask = null }) {
 }
 
 /** The parts of a message that say what was marked, as the chat interface takes them. */
-export function partsOf({ points = [], labels = [], boxes = [], mask = null }) {
+export function partsOf({ points = [], labels = [], boxes = [], mask = null, area = null }) {
   return [
     points.length && { type: "points", points, labels },
     boxes.length && { type: "boxes", boxes },
-    mask && { type: "mask", mask },
+    (mask || area) && { type: "mask", mask: mask ?? area },
   ].filter(Boolean);
 }
 

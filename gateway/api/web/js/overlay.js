@@ -222,12 +222,17 @@ export class Overlay {
 }
 
 /** What a person has marked, over a picture. */
-export function marksLayer({ points = [], labels = [], boxes = [], mask = null }) {
+export function marksLayer({ points = [], labels = [], boxes = [], mask = null, area = null }) {
   const layer = h("div", { class: "layer marks", "aria-hidden": "true" });
   if (mask) {
     const canvas = h("canvas", { class: "layer" });
     new MaskLayer(canvas, [{ mask, colour: "#ffb224" }]).paint(() => true, null);
     layer.append(canvas);
+  }
+  if (area) {
+    const tint = h("div", { class: "layer area" });
+    tint.style.maskImage = `url("${imageUrl(area)}")`;
+    layer.append(tint);
   }
   const outlines = s("svg", { class: "layer", viewBox: "0 0 1 1", preserveAspectRatio: "none" });
   for (const [x0, y0, x1, y1] of boxes) {

@@ -1,4 +1,4 @@
-/** Questions to begin with, for the tools that this deployment offers. */
+/** Questions to begin with, for the tools that the planner can use. */
 
 import { upload } from "./api.js";
 import { h, part } from "./dom.js";
@@ -22,11 +22,18 @@ const PROMPTS = [
   { needs: ["ram"], title: "Tag", text: "Which things are in this picture?", picture: MEADOW },
 ];
 
-/** Shows the examples that fit the names of the offered tools; `onChoose` gets a filled question. */
-export function showPrompts(names, onChoose) {
+/** Shows the examples for which the planner has a tool; `onChoose` gets a filled question. */
+export function showPrompts(tools, onChoose) {
+  const names = usable(tools).map(({ name }) => name);
   const fitting = PROMPTS.filter(({ needs }) => needs.some((name) => names.includes(name))).slice(0, SHOWN_MAX);
   part("prompts").replaceChildren(...fitting.map((prompt) => h("li", {}, card(prompt, onChoose))));
   part("prompts").hidden = !fitting.length;
+}
+
+/** The tools that the planner was trained to use; where it was trained for none, those that it is told of. */
+function usable(tools) {
+  const learned = tools.filter(({ planner }) => planner === "learned");
+  return learned.length ? learned : tools.filter(({ planner }) => planner !== "none");
 }
 
 function card(prompt, onChoose) {

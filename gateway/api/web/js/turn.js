@@ -18,6 +18,7 @@ export class TurnView {
     this.text = "";
     this.steps = null;
     this.made = [];
+    this.whole = false;
     this.planWanted = false;
     this.answer = h("p", { class: "answer" });
     this.status = h("p", { class: "status", hidden: true });
@@ -37,6 +38,7 @@ export class TurnView {
   /** An answer begins: again, where an earlier try failed. */
   begin() {
     this.text = "";
+    this.whole = false;
     this.running = [];
     this.answer.textContent = "";
     this.notes.replaceChildren();
@@ -65,6 +67,7 @@ export class TurnView {
   /** The answer is whole. */
   finish({ steps, made, cached = [] }) {
     this.working("");
+    this.whole = true;
     this.steps = steps ?? null;
     this.made = made;
     this.#stage();
