@@ -61,6 +61,17 @@ REQUESTED = [
 """Wordings with enough variety to learn a choice from."""
 
 
+class OneWording(Phrasebook):
+    """A phrasebook that holds nothing else."""
+
+    def __init__(self, text: str, argument: str = "", kind: str = "") -> None:
+        super().__init__(0)
+        self._only = Wording(text, argument, kind)
+
+    def deal(self, name: str, make: Callable[[], list[Wording]] | None = None) -> Wording:
+        return self._only
+
+
 def built(row: str, seed: int, *, choice_only: bool = False, voice: Voice | None = None) -> Desk | None:
     """A finished desk of the row, None where the picture had nothing for what was drawn."""
     one = desk(seed, choice_only=choice_only, voice=voice)
@@ -139,6 +150,7 @@ def test_a_sample_of_choice_ends_with_the_plan() -> None:
 def test_counting_answers_with_the_number_of_boxes_found() -> None:
     for seed in range(TRIES):
         one = desk(seed)
+        one.book = OneWording("How many {nouns} and {nouns2} are there?")
         one.perform(count(one))
         seen = next(turn for turn in one.turns if isinstance(turn, ObservationTurn)).observations[0]
         answer = one.turns[-1]
@@ -150,6 +162,7 @@ def test_counting_answers_with_the_number_of_boxes_found() -> None:
 def test_answers_follow_a_wrong_result_and_not_the_labels() -> None:
     blind = Noise(missed=1.0, mistaken=0.0, shift=0.0, wrong=0.0)
     one = desk(1, noise=blind)
+    one.book = OneWording("Where is the {noun}?")
     one.perform(where(one))
     answer = one.turns[-1]
     assert isinstance(answer, AssistantTurn)
@@ -169,17 +182,6 @@ def test_coordinates_are_told_where_they_were_asked_for() -> None:
             answers.append(("coordinates" in asked.text.lower(), "[" in said.output.value, "no " in said.output.value))
     assert any(asked for asked, _, _ in answers)
     assert all(told or nothing for asked, told, nothing in answers if asked)
-
-
-class OneWording(Phrasebook):
-    """A phrasebook that holds nothing else."""
-
-    def __init__(self, text: str, argument: str = "", kind: str = "") -> None:
-        super().__init__(0)
-        self._only = Wording(text, argument, kind)
-
-    def deal(self, name: str, make: Callable[[], list[Wording]] | None = None) -> Wording:
-        return self._only
 
 
 @pytest.mark.parametrize(
