@@ -15,6 +15,8 @@ from services.core.spec import Symbol
 _TAG_WORDS_MAX = 3
 _STATED_SHARE = 0.12
 """How often a wish states a seed, steps and the like."""
+_MASK_SHARE = 0.55
+"""How often a mask was drawn where a request does not say how its place is marked."""
 _BOXED = re.compile(r"\b(box|boxes|rectangle|frame|framed)\b", re.IGNORECASE)
 _CLICKED = re.compile(r"\b(points?|click\w*|tap\w*|touch\w*|finger|press\w*|dot|cross|spot)\b", re.IGNORECASE)
 _STOP = frozenset(
@@ -84,10 +86,15 @@ def inpaint_marked(desk: Desk) -> Request:
     text = slots.spoken(wording.text)
     prompt = argument(slots, wording, "{a_new}")
     paint, done = call("inpainting", prompt=prompt, **stated(slots)), f"Done: {prompt} is there now."
-    if desk.rng.random() < 0.35:
+    if not _placed(wording.text) and desk.rng.random() < _MASK_SHARE:
         return Request(text, (paint,), "Repaint there.", lambda got: done, given=(Symbol.MASK,))
     marks = marked(desk, wording.text)
     return Request(text, (call("sam"), paint), "Repaint there.", lambda got: done, marks)
+
+
+def _placed(text: str) -> bool:
+    """Whether a request speaks of a box or a click, so that no mask was drawn."""
+    return bool(_BOXED.search(text) or _CLICKED.search(text))
 
 
 def inpaint_named(desk: Desk) -> Request:

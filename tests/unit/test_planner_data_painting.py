@@ -1,4 +1,4 @@
-"""Optional arguments that a wish states become arguments of its call, and only those."""
+"""Painting rows: optional arguments that a wish states, topics of posts, and how a place is marked."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def test_a_wish_that_states_options_gets_no_others() -> None:
 
 def test_a_wish_that_states_nothing_leaves_all_options_to_the_skill() -> None:
     for seed in range(20):
-        assert stating(edit, 0.0)(desk(seed)).actions[0].API_params.keys() == {"prompt"}
+        one = desk(seed)
+        one.book = OneLine("edit", "{edit}")
+        assert stating(edit, 0.0)(one).actions[0].API_params.keys() == {"prompt"}
 
 
 def test_every_line_of_options_holds_the_wish_and_states_something() -> None:
@@ -110,3 +112,17 @@ def test_the_topic_of_a_post_is_not_what_is_painted() -> None:
     assert prompt in request.text
     assert topic not in prompt
     assert topic.lower() in request.answer([]).lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "marks"), [("box -> {new}", {"boxes"}), ("{new} where I clicked", {"points"}), ("mask: {new}", None)]
+)
+def test_a_request_that_speaks_of_a_box_or_a_click_comes_with_one(text: str, marks: set[str] | None) -> None:
+    seen = set()
+    for seed in range(20):
+        one = desk(seed)
+        one.book = OneLine("inpaint_marked", text)
+        request = inpaint_marked(one)
+        seen.add(bool(request.given))
+        assert marks is None or set(request.marks) == marks
+    assert seen == ({False} if marks else {True, False})
