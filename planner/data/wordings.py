@@ -80,7 +80,7 @@ def vary(text: str, rng: random.Random) -> str:
     if rng.random() < 0.10:
         text += rng.choice(_CLOSERS)
     if rng.random() < 0.18:
-        text = text.rstrip("?.!")
+        text = text.rstrip("?.!") or text
     if rng.random() < 0.18:
         text = text.lower()
     elif rng.random() < 0.02:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import suppress
 from functools import lru_cache
 from itertools import pairwise
@@ -16,6 +17,7 @@ from planner.data.rows import ROWS
 from planner.data.rows.missing import WHAT
 from planner.data.rows.remarks import TEXTS, compared, reckoned
 from planner.data.validation import Validator
+from planner.data.wordings import vary
 from tests.planner_data_scenes import desk, registry
 
 CAT, DOG = Noun("cat", "cats"), Noun("dog", "dogs")
@@ -47,6 +49,11 @@ def test_remarks_are_valid_and_something_is_answered_without_a_call() -> None:
     for conversation in remarks():
         Validator(registry()).check(conversation)
         assert any(answers(conversation))
+
+
+@pytest.mark.parametrize("text", ["?", "...", "!!!"])
+def test_a_message_of_marks_alone_never_becomes_empty(text: str) -> None:
+    assert all(vary(text, random.Random(seed)).strip() for seed in range(200))
 
 
 def test_remarks_follow_calls_of_every_skill() -> None:
