@@ -66,9 +66,8 @@ async def served(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> As
         os.environ.update(before)
 
 
-async def said(server: Any, text: str, **changes: Any) -> tuple[str, EngineChunk]:
-    """What the planner writes, and the last chunk."""
-    fields: dict[str, Any] = {
+def asked(text: str) -> dict[str, Any]:
+    return {
         "messages": [{"role": "user", "content": [{"type": "text", "text": text}]}],
         "schema": None,
         "max_tokens": 12,
@@ -76,8 +75,23 @@ async def said(server: Any, text: str, **changes: Any) -> tuple[str, EngineChunk
         "seed": None,
         "request_id": f"t-{time.monotonic_ns()}",
     }
-    chunks = [EngineChunk.from_wire(w) async for w in server.generate(EngineRequest(**fields | changes).to_wire())]
+
+
+async def said(server: Any, text: str, **changes: Any) -> tuple[str, EngineChunk]:
+    """What the planner writes, and the last chunk."""
+    request = EngineRequest(**asked(text) | changes)
+    chunks = [EngineChunk.from_wire(w) async for w in server.generate(request.to_wire())]
     return "".join(chunk.text for chunk in chunks), chunks[-1]
+
+
+async def test_a_reader_that_leaves_ends_the_generation(served: tuple[Any, Path]) -> None:
+    server, _ = served
+    engine = server._text.engine
+    stream = server.generate(EngineRequest(**asked("Hello") | {"max_tokens": 900}).to_wire())
+    await anext(stream)
+    assert engine.get_num_unfinished_requests() == 1
+    await stream.aclose()
+    assert engine.get_num_unfinished_requests() == 0
 
 
 async def test_adapters_are_loaded_used_and_dropped_while_the_planner_runs(served: tuple[Any, Path]) -> None:
