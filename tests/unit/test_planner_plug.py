@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,45 +25,8 @@ from planner.format import Action, PlannerOutput  # noqa: E402
 from planner.plug.data import split  # noqa: E402
 from planner.plug.score import score  # noqa: E402
 from planner.plug.seeds import Seed, SeedError, read_seeds  # noqa: E402
-from services.core.skill import Skill, SkillCall  # noqa: E402
-from services.core.types import SkillArgs, SkillResult  # noqa: E402
 from tests import tiny_llava  # noqa: E402
-
-QUESTIONS = """\
-# the hue of things
-What hue has the {thing}?\t{"thing": "{thing}"}\tThe {thing} is {result.hue}.
-Tell me the hue of the {thing}\t{"thing": "{thing}"}
-Which hue is it?
-What is the hue here?\t\tIt is {result.hue}.
-Hue of the {thing}, please\t{"thing": "{thing}"}\tIt is {result.hue}.
-"""
-
-
-class HueArgs(SkillArgs):
-    """Of what."""
-
-    thing: str = ""
-
-
-class HueResult(SkillResult):
-    """The hue."""
-
-    hue: str
-
-
-class Hue(Skill[HueArgs, HueResult]):
-    """Names the hue of a thing in the picture."""
-
-    name = "hue"
-    default_checkpoint = "none"
-    Args = HueArgs
-    Result = HueResult
-
-    def setup(self) -> None:
-        pass
-
-    def predict(self, batch: Sequence[SkillCall[HueArgs]]) -> Sequence[HueResult]:
-        return [HueResult(hue="red" if call.image.getpixel((0, 0)) == (255, 0, 0) else "blue") for call in batch]
+from tests.hue_skill import QUESTIONS, Hue  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +61,7 @@ def plugged(folder: Path, *options: str) -> Any:
     Image.new("RGB", (30, 30), "red").save(pictures / "red.png")
     known = {"conversations": [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Hi."}]}
     (folder / "known.jsonl").write_text("\n".join(json.dumps(known | {"id": number}) for number in range(30)))
-    command = ["plug", "tests.unit.test_planner_plug:Hue", "--questions", str(questions), "--samples", "8"]
+    command = ["plug", "tests.hue_skill:Hue", "--questions", str(questions), "--samples", "8"]
     command += ["--training", str(folder / "training.yaml"), "--folder", str(folder / "plug")]
     command += ["--pictures", str(pictures), "--replay", str(folder / "known.jsonl"), *options]
     return CliRunner().invoke(app, command)
