@@ -29,16 +29,16 @@ class Part:
 
 @dataclass
 class ScriptedEndpoint(Endpoint):
-    """An endpoint that plays `script`: the first line of a question, and the part that it is."""
+    """An endpoint that plays `script`: a question's words, and the part that it is."""
 
     replies: list[Any] = field(default_factory=list)
     script: Mapping[str, Part] = field(default_factory=dict)
 
     def reply_to(self, body: dict[str, Any]) -> Any:
-        asked, since = _last_question(body["messages"])
-        part = self.script.get(asked)
+        lines, since = _last_question(body["messages"])
+        part = next((self.script[line] for line in lines if line in self.script), None)
         if part is None:
-            return text(f"The script has no part for {asked!r}.")
+            return text(f"The script has no part for {lines!r}.")
         done = sum(1 for message in since if message.get("tool_calls"))
         if done < len(part.plans) and body.get("tool_choice") != "none":
             return calls(*((_written(name), json.dumps(args)) for name, args in part.plans[done]))
@@ -46,11 +46,11 @@ class ScriptedEndpoint(Endpoint):
         return text(*part.answer(results).partition(" "))
 
 
-def _last_question(messages: Sequence[dict[str, Any]]) -> tuple[str, Sequence[dict[str, Any]]]:
-    """The last question's first line (marks come after it), and the messages that followed."""
+def _last_question(messages: Sequence[dict[str, Any]]) -> tuple[list[str], Sequence[dict[str, Any]]]:
+    """The last question's lines (findings stand before it, marks after it), and the messages that followed."""
     place = max(index for index, message in enumerate(messages) if message["role"] == "user")
     words = "".join(part["text"] for part in messages[place]["content"] if part["type"] == "text")
-    return words.partition("\n")[0], messages[place + 1 :]
+    return words.splitlines(), messages[place + 1 :]
 
 
 def _written(name: str) -> str:

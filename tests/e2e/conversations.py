@@ -33,6 +33,7 @@ TAG, DESCRIBE = "Tag this picture.", "Describe the picture."
 TAG_AND_CUT = "Tag it and cut out the koala."
 EDIT_POST = "Make it night and write a post about it."
 DRAW_POST = "Draw a whale under water and write a post about it."
+EDIT_AGAIN = "Edit that again, but make it winter."
 PUT_DOG = "Now put a dog there."
 MAP, REPAINT = "Make a segmentation map.", "Paint a beach at night with the same layout."
 
@@ -151,6 +152,15 @@ def a_caption_among_them(way: Way, platform: Platform) -> None:
     assert not mask_is(mask_of(platform.found(cut, "masks_rle")), [scene.mask("pig")])
 
 
+def an_edited_picture_is_edited_again(way: Way, platform: Platform) -> None:
+    scene = Scene(GRASS)
+    first = way.ask(EDIT_POST, [scene.data])
+    edited = platform.made(first)["id"]
+    second = way.ask(EDIT_AGAIN, session=first.session)
+    _made_by(platform, second, "instruct_pix2pix", {"image": edited})
+    assert _changed(decoded(first.pictures[0]), second).any()
+
+
 def what_was_cut_out_is_painted_over(way: Way, platform: Platform) -> None:
     scene = Scene(GRASS)
     original = platform.handle(scene.data)
@@ -211,6 +221,7 @@ COMPOSED: Sequence[Conversation] = (
     _needing(a_map_is_painted_anew, "openseed", "controlnet"),
     _needing(a_picture_is_painted_and_a_post_written, "stable_diffusion"),
     _needing(a_picture_is_edited_and_a_post_written, "instruct_pix2pix"),
+    _needing(an_edited_picture_is_edited_again, "instruct_pix2pix"),
 )
 
 
@@ -246,6 +257,7 @@ SCRIPT: Mapping[str, Part] = {
     TAG_AND_CUT: Part([[("ram", {}), _detect("koala"), ("sam", {"boxes": "$2.boxes"})]], _done),
     DESCRIBE: Part([[("blip2", {})]], lambda results: f"I see {results[0].get('caption')}."),
     EDIT_POST: Part([[("instruct_pix2pix", {"prompt": "make it night", "seed": 7, "steps": 2})]], _posted),
+    EDIT_AGAIN: Part([[("instruct_pix2pix", {"prompt": "make it winter", "seed": 7, "steps": 2})]], _done),
     DRAW_POST: Part([[("stable_diffusion", {"prompt": "a whale under water", "seed": 7, "steps": 2})]], _posted),
     PUT_DOG: Part([[("inpainting", {"prompt": "a dog", "seed": 7, "steps": 2})]], _done),
     MAP: Part([[("openseed", {})]], _done),

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from deploy.profile import load_profile
 from tests.contract.conversations import Way
-from tests.contract.ways import WAYS, openai_way
+from tests.contract.ways import WAYS, openai_content, openai_way
 from tests.e2e.conftest import PROFILE, Stack
-from tests.e2e.conversations import COMPOSED, FOR_EVERY_CLIENT, SCRIPT, Conversation, Platform
+from tests.e2e.conversations import COMPOSED, FOR_EVERY_CLIENT, GRASS, SCRIPT, TAG, Conversation, Platform
+from tests.e2e.scenes import Scene
 from tests.openai_server import serving_in_a_thread
 from tests.scripted_planner import ScriptedEndpoint
 from tests.second_gateway import gateway_with_planner
@@ -76,6 +78,21 @@ def test_the_profiles_own_planner_leads_what_it_has_learned(
         pytest.skip(f"the embedded planner has not learned {', '.join(strange)} yet: see planner/weights/embedded")
     with openai_way(stack.address, "") as way:
         conversation.have(way, platform)
+
+
+def test_all_tools_look_at_the_picture_before_the_planner_is_asked(scripted: Addresses, platform: Platform) -> None:
+    scene, (url, _) = Scene(GRASS), scripted
+    question = {"role": "user", "content": openai_content(TAG, [scene.data], [])}
+    asked = {"messages": [question], "mode": "all_tools", "debug": True}
+    with httpx.Client(base_url=url, timeout=180.0, trust_env=False) as client:
+        answers = [client.post("/v1/chat/completions", json=asked).json() for _ in range(2)]
+    before, *planned = answers[0]["debug"]["steps"]
+    found = {call["skill"]: call["result"] for call in before["results"] if "result" in call}
+    assert (before["kind"], [step["kind"] for step in planned]) == ("all_tools", ["plan", "plan"])
+    assert found.keys() >= {"easyocr", "ram"} & platform.offers()
+    assert {"pig", "koala"} <= set(found["ram"]["tags"])
+    assert "ram" in answers[0]["cached"], "what the plan asks for was found a moment ago"
+    assert set(answers[1]["cached"]) >= found.keys(), "an equal question is answered from the cache"
 
 
 def skip_without_weights(platform: Platform, conversation: Conversation) -> None:

@@ -39,7 +39,8 @@ applications:
     num_cpus: 0
     intra_op_threads: 2
   - name: trouble
-    skills: {trouble: {class: "tests.integration.troubled_skill:Trouble", max_batch_size: 1}}
+    skills:
+      trouble: {class: "tests.integration.troubled_skill:Trouble", max_batch_size: 1, options: {diary: "DIARY-calls"}}
     num_cpus: 0
     max_ongoing_requests: 1
     max_queued_requests: 2
@@ -117,6 +118,19 @@ async def pid_once_answered(client: httpx.AsyncClient) -> int:
         await asyncio.sleep(0.1)
 
 
+def written(diary: Path) -> list[str]:
+    return diary.read_text().split() if diary.exists() else []
+
+
+async def until_written(diary: Path) -> None:
+    give_up = time.monotonic() + DEADLINE_S
+    while True:
+        if written(diary):
+            return
+        assert time.monotonic() < give_up, "nothing was written down"
+        await asyncio.sleep(0.02)
+
+
 async def test_an_answer_comes_back_with_its_timing_and_checkpoint(client: httpx.AsyncClient) -> None:
     answer = await client.post("/v1/tools/parrot", json={"arguments": {"text": "hello"}})
     assert answer.status_code == 200
@@ -191,6 +205,21 @@ async def test_a_crowd_is_told_to_come_back_later(client: httpx.AsyncClient) -> 
     refused = [answer for answer in answers if answer.status_code == 429]
     assert refused, statuses
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+
+
+async def test_a_call_that_waits_is_not_run_when_its_client_has_left(client: httpx.AsyncClient, diary: Path) -> None:
+    ran = Path(f"{diary}-calls")
+    await pid_once_answered(client)
+    running = asyncio.create_task(trouble(client, do="wait", seconds=1.5, name="first"))
+    await until_written(ran)
+    crowd = {asyncio.create_task(trouble(client, name="waiting")) for _ in range(3)}
+    refused, waiting = await asyncio.wait(crowd, return_when=asyncio.FIRST_COMPLETED)
+    assert [task.result().status_code for task in refused] == [429], "two wait, and that is all that may"
+    for task in waiting:
+        task.cancel()
+    assert (await running).status_code == 200
+    assert (await trouble(client, name="last")).status_code == 200
+    assert written(ran) == ["first", "last"]
 
 
 async def test_chat_without_a_planner_says_so(client: httpx.AsyncClient) -> None:

@@ -20,6 +20,7 @@ class TroubleArgs(SkillArgs):
 
     do: Literal["answer", "die", "wait"] = "answer"
     seconds: float = Field(default=0.0, ge=0.0, le=60.0, description="How long `wait` takes.")
+    name: str = Field(default="", description="Written down when the call runs, where the skill has a `diary`.")
 
 
 class TroubleResult(SkillResult):
@@ -29,7 +30,7 @@ class TroubleResult(SkillResult):
 
 
 class Trouble(Skill[TroubleArgs, TroubleResult]):
-    """Dies, waits or answers."""
+    """Dies, waits or answers; writes the names of its calls into the file of its option `diary`."""
 
     name = "trouble"
     consumes = frozenset()
@@ -40,6 +41,9 @@ class Trouble(Skill[TroubleArgs, TroubleResult]):
         for call in batch:
             if call.args.do == "die":
                 os._exit(1)
+            if call.args.name:
+                with Path(self.options["diary"]).open("a") as diary:
+                    diary.write(f"{call.args.name}\n")
             time.sleep(call.args.seconds)
         return [TroubleResult(pid=os.getpid()) for _ in batch]
 
