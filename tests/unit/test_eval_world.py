@@ -17,7 +17,7 @@ from planner.eval.journal import Journal
 from planner.eval.world import checks
 from planner.eval.world.questions import ROWS, dialogues
 from planner.eval.world.report import answered, headline, to_json, to_markdown
-from planner.eval.world.run import NEEDS, ask_all, askable, left_out
+from planner.eval.world.run import NEEDS, LeftOut, ask_all, askable, left_out
 from planner.eval.world.shapes import boxes_are, iou, mask_is, mask_of, matched
 from planner.eval.world.turns import Dialogue, Scenes, Turn
 from services.core.types import MaskRLE
@@ -258,11 +258,13 @@ async def test_a_platform_is_asked_in_sessions_and_a_cut_run_goes_on(tmp_path: P
     assert len(records) == total
     painted = [record for record in records if record["row"] == "generation"]
     assert {record["wrong"].split(":")[0] for record in painted} == {"cannot be checked"}
-    page = to_markdown(records, {"gateway": "x"}, 30, {"caption": 4})
+    without = {"caption": LeftOut(4, ("blip2",))}
+    page = to_markdown(records, {"gateway": "x"}, 30, without)
     assert "| generation | 0/3" in page
     assert "| caption | not asked (4) | not offered: blip2 |" in page
-    data = to_json(records, {}, 30, {"caption": 4})
-    assert (data["asked"], data["questions"], data["not_offered"]) == (total, 30, {"caption": 4})
+    data = to_json(records, {}, 30, without)
+    assert (data["asked"], data["questions"]) == (total, 30)
+    assert data["not_offered"] == {"caption": {"questions": 4, "skills": ("blip2",)}}
 
 
 def test_questions_whose_skills_are_not_offered_are_not_asked_and_neither_right_nor_wrong() -> None:
@@ -270,10 +272,12 @@ def test_questions_whose_skills_are_not_offered_are_not_asked_and_neither_right_
     assert {dialogue.row for dialogue in able} == {"conversation", "generation", "generate_post", "tagging"}
     without = left_out(made(), ["stable_diffusion", "ram"])
     asked, total = (sum(len(dialogue.turns) for dialogue in some) for some in (able, made()))
-    assert asked + sum(without.values()) == total
+    assert asked + sum(row.questions for row in without.values()) == total
+    assert without["segment_inpaint"].skills == ("sam", "inpainting")
+    assert without["mixed_turns"].skills == ("grounding_dino", "grounding_dino+sam", "blip2")
     assert without.keys() == NEEDS.keys() - {dialogue.row for dialogue in able}
     records = [{"row": "ram", "wrong": "no"}, {"row": "ram", "wrong": ""}]
-    assert headline(records, 30, {"caption": 20}) == (
+    assert headline(records, 30, {"caption": LeftOut(20, ("blip2",))}) == (
         "Asked: 2 of 30 questions. Right, of those asked: 1/2, 50% (9 to 91). "
         "Not asked, since the platform lacks their rows' skills: 20. Not asked yet: 8."
     )

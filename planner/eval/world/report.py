@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from planner.eval.figures import Share, table
 from planner.eval.journal import Journal
-from planner.eval.world.run import NEEDS
+from planner.eval.world.run import LeftOut
 from planner.eval.world.turns import Dialogue
 
 
@@ -22,9 +23,9 @@ def answered(made: Sequence[Dialogue], journal: Journal) -> list[dict[str, Any]]
     ]
 
 
-def headline(records: Sequence[Mapping[str, Any]], total: int, left_out: Mapping[str, int]) -> str:
+def headline(records: Sequence[Mapping[str, Any]], total: int, left_out: Mapping[str, LeftOut]) -> str:
     """How many were asked, and why not the others, before how many were right."""
-    asked, without = len(records), sum(left_out.values())
+    asked, without = len(records), sum(row.questions for row in left_out.values())
     later = total - without - asked
     parts = [f"Asked: {asked} of {total} questions. Right, of those asked: {_right(records).shown()}."]
     if without:
@@ -35,7 +36,7 @@ def headline(records: Sequence[Mapping[str, Any]], total: int, left_out: Mapping
 
 
 def to_json(
-    records: Sequence[Mapping[str, Any]], about: Mapping[str, Any], total: int, left_out: Mapping[str, int]
+    records: Sequence[Mapping[str, Any]], about: Mapping[str, Any], total: int, left_out: Mapping[str, LeftOut]
 ) -> dict[str, Any]:
     """Figures in all and by row, what is wrong by kind, and every wrong answer.
 
@@ -47,7 +48,7 @@ def to_json(
         "about": dict(about),
         "asked": len(records),
         "questions": total,
-        "not_offered": dict(left_out),
+        "not_offered": {row: asdict(lacking) for row, lacking in left_out.items()},
         "right": _right(records).to_json(),
         "rows": {row: share.to_json() for row, share in _rows(records).items()},
         "kinds": {row: dict(kinds.most_common()) for row, kinds in _kinds(records).items()},
@@ -56,14 +57,15 @@ def to_json(
 
 
 def to_markdown(
-    records: Sequence[Mapping[str, Any]], about: Mapping[str, Any], total: int, left_out: Mapping[str, int]
+    records: Sequence[Mapping[str, Any]], about: Mapping[str, Any], total: int, left_out: Mapping[str, LeftOut]
 ) -> str:
     """The report to read; see `to_json`."""
     head = ", ".join(f"{name} {value}" for name, value in about.items())
     rows, kinds = _rows(records), _kinds(records)
     lines: list[list[object]] = [[row.replace("_", " "), share, _short(kinds[row])] for row, share in rows.items()]
-    for row, count in left_out.items():
-        lines.append([row.replace("_", " "), f"not asked ({count})", f"not offered: {', '.join(NEEDS[row])}"])
+    for row, lacking in left_out.items():
+        reason = f"not offered: {', '.join(lacking.skills)}"
+        lines.append([row.replace("_", " "), f"not asked ({lacking.questions})", reason])
     parts = [
         f"**{headline(records, total, left_out)}**",
         f"{head}. Shares with their 95% Wilson intervals.",

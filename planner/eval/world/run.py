@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Protocol
 
@@ -48,14 +49,23 @@ def askable(made: Sequence[Dialogue], offered: Sequence[str]) -> list[Dialogue]:
     return [dialogue for dialogue in made if set(NEEDS[dialogue.row]) <= set(offered)]
 
 
-def left_out(made: Sequence[Dialogue], offered: Sequence[str]) -> dict[str, int]:
-    """How many questions of each row are not asked, for want of its skills."""
+@dataclass(frozen=True)
+class LeftOut:
+    """The questions of a row that are not asked, and the skills that are not offered."""
+
+    questions: int
+    skills: tuple[str, ...]
+
+
+def left_out(made: Sequence[Dialogue], offered: Sequence[str]) -> dict[str, LeftOut]:
+    """By row, what is not asked for want of its skills."""
     able = {dialogue.id for dialogue in askable(made, offered)}
     counts = Counter[str]()
     for dialogue in made:
         if dialogue.id not in able:
             counts[dialogue.row] += len(dialogue.turns)
-    return dict(counts)
+    lacking = {row: tuple(skill for skill in NEEDS[row] if skill not in offered) for row in counts}
+    return {row: LeftOut(count, lacking[row]) for row, count in counts.items()}
 
 
 class Platform(Protocol):
