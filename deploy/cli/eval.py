@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,19 @@ def _said_in_one_line() -> Iterator[None]:
         yield
     except (EvaluationError, JournalError, PlannerUnavailable) as error:
         raise UsageError(str(error)) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The orchestrator's log lines of every step are kept from the terminal; warnings are not."""
+    import structlog
+
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 Out = Annotated[Path | None, typer.Option(help="Folder of results; runs/evaluation/SUITE when absent.")]
@@ -188,7 +202,7 @@ def mistakes(
     choice = PlannerChoice(planner, model, key_env, "", names, learned)
     wanted = [kind.strip() for kind in kinds.split(",") if kind.strip()]
     folder = out or RESULTS / "mistakes"
-    with _said_in_one_line():
+    with _said_in_one_line(), _quiet():
         page = asyncio.run(score_mistakes(choice, gateway, each, wanted, folder, minutes, fresh, typer.echo))
     _show(page)
 

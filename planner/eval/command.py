@@ -112,6 +112,7 @@ async def opened_planner(choice: PlannerChoice, pictures: Pictures | None = None
     Raises:
         EvaluationError: there is none.
     """
+    told = frozenset(choice.skills) or None
     if choice.is_url:
         if not choice.model:
             raise EvaluationError("Name the endpoint's model: --model NAME.")
@@ -119,7 +120,7 @@ async def opened_planner(choice: PlannerChoice, pictures: Pictures | None = None
 
         engine = OpenAIEngine(choice.planner, choice.model, _Reader(pictures or _stand_in), key_in(choice.key_env))
         try:
-            yield PlannerClient(engine, dialect(choice.dialect or "openai_tools", choice.learned), choice.model)
+            yield PlannerClient(engine, dialect(choice.dialect or "openai_tools", choice.learned), choice.model, told)
         finally:
             await engine.close()
         return
@@ -132,13 +133,13 @@ async def opened_planner(choice: PlannerChoice, pictures: Pictures | None = None
         from planner.eval.in_process import opened_engine
 
         async with opened_engine(choice.weights or WEIGHTS, pictures) as served:
-            yield PlannerClient(served, form, choice.planner)
+            yield PlannerClient(served, form, choice.planner, told)
         return
     from planner.eval.local import LocalEngine, TransformersPlanner
 
     with tempfile.TemporaryDirectory(prefix="weights-") as folder:
         writer = TransformersPlanner(complete(choice.weights, Path(folder)) if choice.weights else WEIGHTS)
-        yield PlannerClient(LocalEngine(writer, pictures), form, choice.planner)
+        yield PlannerClient(LocalEngine(writer, pictures), form, choice.planner, told)
 
 
 def key_in(variable: str) -> str | None:

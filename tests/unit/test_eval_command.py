@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +16,20 @@ from typer.testing import CliRunner
 
 from deploy.cli.main import app
 from deploy.errors import UsageError
+from planner.api import PlanRequest
+from planner.conversation import UserTurn
 from planner.eval import report
 from planner.eval.ablations import SHIPPED, read_variants
-from planner.eval.command import EvaluationError, Progress, key_in, offered, time_limit
+from planner.eval.command import (
+    EvaluationError,
+    PlannerChoice,
+    Progress,
+    key_in,
+    offered,
+    opened_planner,
+    time_limit,
+)
+from services.core.context import CallContext
 from tests.openai_server import Endpoint, calls, text
 
 
@@ -160,3 +172,13 @@ def test_progress_says_how_much_is_left() -> None:
     assert said[1].startswith("3 of 4, about ")
     assert said[-1].startswith("4 of 4")
     assert len(offered(("ram",))) == 1
+
+
+async def test_a_planner_is_told_of_the_chosen_skills_whatever_a_platform_offers() -> None:
+    endpoint = Endpoint([text("Hello!")])
+    with running(endpoint) as url:
+        async with opened_planner(PlannerChoice(url, "m", skills=("ram",))) as planner:
+            request = PlanRequest((UserTurn(text="Hello"),), offered(("ram", "easyocr")), max_tokens=20)
+            context = CallContext("r", "me", time.time() + 20)
+            assert [event async for event in planner.plan(request, context)]
+    assert [tool["function"]["name"] for tool in endpoint.asked[0]["tools"]] == ["ram"]
