@@ -67,7 +67,7 @@ train-planner: $(STAMP) ## Re-run the fine-tune of the shipped planner (resumes;
 eval-planner: $(STAMP) ## Score the embedded planner on requests that it was not trained on
 	$(BIN)/python -m planner.eval.tool_choice
 
-fuzz-api: $(STAMP) ## More than 5,000 requests made up from the OpenAPI document (about eight minutes on two cores)
+fuzz-api: $(STAMP) ## More than 5,000 requests made up from the OpenAPI document (two to eight minutes on two cores)
 	FUZZ_EXAMPLES=50 $(BIN)/python -m pytest tests/contract/test_openapi_fuzz.py -s
 
 docs-api: $(STAMP) ## Make docs/api.md from the OpenAPI document and the SkillSpecs
