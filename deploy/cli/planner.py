@@ -71,7 +71,6 @@ def connect() -> None:
         UsageError: nothing runs here.
     """
     from deploy.environment import child_environment
-    from deploy.profile import profile_path
     from deploy.settings import DeploySettings
     from deploy.state_dir import StateDir
 
@@ -82,9 +81,10 @@ def connect() -> None:
         if run is None or not state.locked() or run.ray_address is None:
             raise UsageError("llava-plus does not run here: start it, or set RAY_ADDRESS to the cluster's address.")
         address = run.ray_address
-        # Without the run's id: `down` must not take this command for one of the run's processes.
+        # Without the run's id: `down` must not take this command for one of the run's processes. Only Ray's variables
+        # are wanted; a run knows its profile by name, which says nothing of where a file of somebody's own lies.
         ours = child_environment(
-            {}, run_id="", redis_url="", profile=profile_path(run.profile), token_file=state.token_file, extra={}
+            {}, run_id="", redis_url="", profile=Path(run.profile), token_file=state.token_file, extra={}
         )
         os.environ |= {name: value for name, value in ours.items() if name.startswith("RAY_")}
     import ray
