@@ -66,7 +66,12 @@ class Platform:
 
     def found(self, said: Said, what: str) -> Any:
         """The newest result of that turn that has a field `what`."""
-        return next(call["result"][what] for call in reversed(self.calls(said)) if what in call["result"])
+        calls = self.calls(said)
+        found = [call["result"][what] for call in calls if what in call["result"]]
+        assert found, (
+            f"no call gave {what}: {[call['skill'] for call in calls]} were made, and the answer is {said.text!r}"
+        )
+        return found[-1]
 
     def made(self, said: Said) -> dict[str, Any]:
         """The only picture of that turn, with its lineage; the client has shown it."""
