@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from pathlib import Path
@@ -70,6 +71,7 @@ def connect() -> None:
     Raises:
         UsageError: nothing runs here.
     """
+    from deploy.confine import keep_ray_on_loopback
     from deploy.environment import child_environment
     from deploy.settings import DeploySettings
     from deploy.state_dir import StateDir
@@ -87,6 +89,7 @@ def connect() -> None:
             {}, run_id="", redis_url="", profile=Path(run.profile), token_file=state.token_file, extra={}
         )
         os.environ |= {name: value for name, value in ours.items() if name.startswith("RAY_")}
+        keep_ray_on_loopback()
     import ray
 
     try:
@@ -102,6 +105,7 @@ async def _ask(request: dict[str, Any]) -> list[dict[str, Any]]:
     from services.core.context import CallContext
     from services.core.handles import AppStatus
 
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # its own news are none for who asked
     engine = ServeEngine(PLANNER_APPLICATION, AppStatus())
     context = CallContext(request_id="adapters", owner="admin", deadline=time.time() + DEADLINE_S)
     try:

@@ -154,7 +154,7 @@ def test_a_new_skill_s_adapter_is_trained_served_beside_others_and_dropped_witho
         assert (answer.status_code, answer.json()["model"]) == (200, model), answer.text
 
     listed = platform.run("planner", "adapters", "list").stdout
-    assert [line[:8].strip() for line in listed.splitlines()] == ["beside", "* hue"]
+    assert [line.split("rank")[0].split() for line in listed.splitlines()] == [["beside"], ["*", "hue"]]
     assert platform.run("planner", "adapters", "remove", "hue").returncode == 0
     assert platform.models() == ["llava-plus", "llava-plus:beside"]
     gone = platform.chat("llava-plus:hue")
