@@ -61,11 +61,12 @@ bench-orchestration: $(STAMP) ## Parallel actions, cached calls, a thousand sess
 bench-skill: $(STAMP) ## One skill alone, by batch size: make bench-skill ARGS="--skill sam --checkpoint embedded:sam"
 	$(BIN)/python -m benchmarks.skills $(ARGS)
 
-train-planner: $(STAMP) ## Re-run the fine-tune of the shipped planner (resumes; CONFIG=... for another)
-	$(BIN)/llava-plus train $(or $(CONFIG),planner/train/configs/reading.yaml)
+train-planner: $(STAMP) ## Make the planner's data and re-run its fine-tune (resumes; CONFIG=... for another)
+	$(BIN)/llava-plus data build embedded
+	$(BIN)/llava-plus train $(or $(CONFIG),planner/train/configs/embedded.yaml)
 
-eval-planner: $(STAMP) ## Score the embedded planner on requests that it was not trained on
-	$(BIN)/python -m planner.eval.tool_choice
+eval-planner: $(STAMP) ## Score the embedded planner on 470 requests that it was not trained on
+	$(BIN)/llava-plus eval tool-use --planner embedded-vllm --skills all
 
 fuzz-api: $(STAMP) ## More than 5,000 requests made up from the OpenAPI document (two to eight minutes on two cores)
 	FUZZ_EXAMPLES=50 $(BIN)/python -m pytest tests/contract/test_openapi_fuzz.py -s

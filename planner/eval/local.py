@@ -109,7 +109,7 @@ class TransformersPlanner:
         self._processor: Any = processor(weights)
         self._tokenizer: Any = self._processor.tokenizer
         self._picture_tokens = picture_tokens(weights)
-        self._dialect = JsonDialect()
+        self._dialect = JsonDialect(skills)
         registry = discover()
         self._tools = [registry.spec(name) for name in skills]
 
@@ -161,7 +161,7 @@ class VllmPlanner:
                 str(folder), dtype=dtype, max_model_len=2048, enforce_eager=True, limit_mm_per_prompt={"image": 4}
             )
             self._tokenizer: Any = self._llm.get_tokenizer()
-        self._dialect = JsonDialect()
+        self._dialect = JsonDialect(skills)
         registry = discover()
         self._tools = [registry.spec(name) for name in skills]
 
