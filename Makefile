@@ -66,7 +66,7 @@ train-planner: $(STAMP) ## Make the planner's data and re-run its fine-tune (res
 	$(BIN)/llava-plus train $(or $(CONFIG),planner/train/configs/embedded.yaml)
 
 eval-planner: $(STAMP) ## Score the embedded planner on 470 requests that it was not trained on
-	$(BIN)/llava-plus eval tool-use --planner embedded-vllm --skills all
+	$(BIN)/llava-plus eval tool-use --planner embedded-vllm --skills all --learned all
 
 fuzz-api: $(STAMP) ## More than 5,000 requests made up from the OpenAPI document (two to eight minutes on two cores)
 	FUZZ_EXAMPLES=50 $(BIN)/python -m pytest tests/contract/test_openapi_fuzz.py -s
