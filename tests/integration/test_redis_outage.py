@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,6 +19,9 @@ from planner.api import PlannerDelta, PlannerDone, PlanRequest
 from services.core.context import CallContext
 from tests.orchestration_fakes import Script, Skills, act, answer
 
+# A connection that redis-py gives up on while Redis is silent is closed by the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
 SILENT_MS = 1_500
 TIMEOUT_S = 0.3
 
@@ -29,6 +33,7 @@ async def gateway(url: str, planner: Any, skills: Skills) -> AsyncIterator[httpx
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=create_app(parts)), base_url="http://gateway") as it:
         yield it
     await parts.close()
+    gc.collect()
 
 
 @pytest.fixture

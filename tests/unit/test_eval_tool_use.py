@@ -347,6 +347,6 @@ async def test_a_running_platform_is_asked_as_its_clients_ask_it() -> None:
 
 def test_an_embedded_planner_is_told_of_the_skills_of_its_profile() -> None:
     assert told_skills("http://endpoint/v1", "embedded", None) == ((), ())
-    assert told_skills("embedded", "embedded", None)[0] != ()
+    assert "easyocr" in told_skills("embedded", "embedded", None)[1]
     assert told_skills("embedded", "embedded", "all")[0] == ()
     assert told_skills("embedded", "embedded", "ram, sam")[0] == ("ram", "sam")
