@@ -18,7 +18,7 @@ from tests.openai_server import serving
 @asynccontextmanager
 async def judge(says: Says, cache: Path) -> AsyncIterator[tuple[Endpoint, JudgeServer]]:
     server = JudgeServer(says)
-    async with serving(server):  # type: ignore[arg-type]
+    async with serving(server):
         endpoint = Endpoint(server.url, "judge-1", cache, retry_s=0.001)
         try:
             yield endpoint, server

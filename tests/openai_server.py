@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -107,8 +107,19 @@ def problems_of(body: dict[str, Any]) -> list[str]:
     return found + ([f"calls without answers: {waiting}"] if waiting else [])
 
 
+class Served(Protocol):
+    """What can be put on a local port; it is told its `url`."""
+
+    url: str
+
+    def app(self) -> Any: ...
+
+
+ServedT = TypeVar("ServedT", bound=Served)
+
+
 @asynccontextmanager
-async def serving(endpoint: Endpoint) -> AsyncIterator[Endpoint]:
+async def serving(endpoint: ServedT) -> AsyncIterator[ServedT]:
     server = uvicorn.Server(uvicorn.Config(endpoint.app(), log_config=None, access_log=False, lifespan="off"))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -122,7 +133,7 @@ async def serving(endpoint: Endpoint) -> AsyncIterator[Endpoint]:
 
 
 @contextmanager
-def serving_in_a_thread(endpoint: Endpoint) -> Iterator[Endpoint]:
+def serving_in_a_thread(endpoint: ServedT) -> Iterator[ServedT]:
     """For tests without an event loop of their own."""
     server = uvicorn.Server(uvicorn.Config(endpoint.app(), log_config=None, access_log=False, lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +97,31 @@ def write(folder: Path, *, hidden: int = 32, layers: int = 2, heads: int = 2) ->
         num_additional_image_tokens=1,
     ).save_pretrained(folder)
     return folder
+
+
+@contextmanager
+def served(folder: Path, redis_url: str, **engine: Any) -> Iterator[Any]:
+    """The deployment's class in this process, with the model of `folder`/model and room for two adapters.
+
+    Args:
+        engine: further settings of the engine.
+    """
+    from planner.engine import PlannerServer
+
+    before = dict(os.environ)
+    config = {
+        "model": str(write(folder / "model", hidden=64)),
+        "dtype": "float32",
+        "kv_cache_bytes": 16 * 2**20,
+        "adapters_max": 2,
+        "adapter_rank_max": 8,
+        "single_process": True,
+        "env": {"VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo", "VLLM_CPU_NUM_OF_RESERVED_CPU": "0"},
+    }
+    server = PlannerServer(config | engine, redis_url)
+    try:
+        yield server
+    finally:
+        server.__del__()
+        os.environ.clear()
+        os.environ.update(before)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ class HereEngine:
     server: Any
     said: list[str] = field(default_factory=list)
 
-    async def generate(self, request: EngineRequest, context: CallContext) -> AsyncIterator[EngineChunk]:
+    async def generate(self, request: EngineRequest, context: CallContext) -> AsyncGenerator[EngineChunk, None]:
         text = ""
         async for wire in self.server.generate(request.to_wire()):
             chunk = EngineChunk.from_wire(wire)
@@ -54,26 +53,9 @@ class HereEngine:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> AsyncIterator[tuple[HereEngine, Path]]:
-    from planner.engine import PlannerServer
-
-    before = dict(os.environ)
     folder = tmp_path_factory.mktemp("planner")
-    config = {
-        "model": str(tiny_llava.write(folder / "model", hidden=64)),
-        "dtype": "float32",
-        "kv_cache_bytes": 16 * 2**20,
-        "adapters_max": 2,
-        "adapter_rank_max": 8,
-        "single_process": True,
-        "env": {"VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo", "VLLM_CPU_NUM_OF_RESERVED_CPU": "0"},
-    }
-    server = PlannerServer(config, redis_url)
-    try:
+    with tiny_llava.served(folder, redis_url) as server:
         yield HereEngine(server), folder
-    finally:
-        server.__del__()
-        os.environ.clear()
-        os.environ.update(before)
 
 
 async def test_a_chat_is_answered_by_the_adapter_that_its_model_names(
@@ -86,7 +68,7 @@ async def test_a_chat_is_answered_by_the_adapter_that_its_model_names(
     async def names() -> Sequence[str]:
         return [adapter.name for adapter in await registry.all()]
 
-    planner = PlannerClient(engine, dialect("json"), "llava-plus", frozenset(), registry)  # type: ignore[arg-type]
+    planner = PlannerClient(engine, dialect("json"), "llava-plus", frozenset(), registry)
     parts = replace(parts_around(GatewaySettings(redis_url=redis_url), lambda _: FakeSkills(), planner), adapters=names)
     transport = httpx.ASGITransport(app=create_app(parts))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=120) as client:
@@ -113,4 +95,5 @@ async def test_a_chat_is_answered_by_the_adapter_that_its_model_names(
         assert (await chat("llava-plus:shape")).status_code == 200
         assert engine.said[-1] == engine.said[2]
     await parts.close()
+    await redis.flushdb()  # the next module's planner has other adapters
     await redis.aclose()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -41,29 +40,9 @@ def write_adapter(folder: Path, model: Path, seed: int) -> Path:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> AsyncIterator[tuple[Any, Path]]:
-    from planner.engine import PlannerServer
-
-    before = dict(os.environ)
     folder = tmp_path_factory.mktemp("planner")
-    model = tiny_llava.write(folder / "model", hidden=64)
-    config = {
-        "model": str(model),
-        "dtype": "float32",
-        "max_model_len": 1024,
-        "max_num_seqs": 4,
-        "kv_cache_bytes": 16 * 2**20,
-        "adapters_max": 2,
-        "adapter_rank_max": 8,
-        "single_process": True,
-        "env": {"VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo", "VLLM_CPU_NUM_OF_RESERVED_CPU": "0"},
-    }
-    server = PlannerServer(config, redis_url)
-    try:
+    with tiny_llava.served(folder, redis_url, max_model_len=1024, max_num_seqs=4) as server:
         yield server, folder
-    finally:
-        server.__del__()
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def asked(text: str) -> dict[str, Any]:

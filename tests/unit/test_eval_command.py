@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import uvicorn
 from typer.testing import CliRunner
 
 from deploy.cli.main import app
@@ -30,21 +25,7 @@ from planner.eval.command import (
     time_limit,
 )
 from services.core.context import CallContext
-from tests.openai_server import Endpoint, calls, text
-
-
-@contextmanager
-def running(endpoint: Endpoint) -> Iterator[str]:
-    """The endpoint in a thread of its own, since commands have event loops of theirs."""
-    server = uvicorn.Server(uvicorn.Config(endpoint.app(), log_config=None, access_log=False, lifespan="off"))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
-        finally:
-            server.should_exit = True
-            thread.join(timeout=20)
+from tests.openai_server import Endpoint, calls, serving_in_a_thread, text
 
 
 def run(*arguments: str) -> str:
@@ -58,7 +39,8 @@ def run(*arguments: str) -> str:
 def test_an_endpoint_is_scored_and_not_asked_twice(tmp_path: Path) -> None:
     out = tmp_path / "tool_use"
     endpoint = Endpoint([text("Hello ", "there!")])
-    with running(endpoint) as url:
+    with serving_in_a_thread(endpoint):
+        url = endpoint.url
         given = ("tool-use", "--planner", url, "--model", "m", "--sample", "44", "--out", str(out), "--at-once", "4")
         shown = run(*given)
         asked = len(endpoint.asked)
@@ -79,7 +61,8 @@ def test_native_tool_calls_are_scored_under_the_names_of_skills(tmp_path: Path) 
     line = next(line for line in TOOL_USE.read_text().splitlines() if '"id": "ins-01"' in line)
     (tmp_path / "one.jsonl").write_text(line + "\n")
     endpoint = Endpoint([calls(("grounding_dino__and__sam", '{"caption": "vase"}'))])
-    with running(endpoint) as url:
+    with serving_in_a_thread(endpoint):
+        url = endpoint.url
         shown = run(
             "tool-use", "--planner", url, "--model", "m", "--requests", f"{tmp_path}/one.jsonl", "--out", str(tmp_path)
         )
@@ -90,7 +73,8 @@ def test_native_tool_calls_are_scored_under_the_names_of_skills(tmp_path: Path) 
 def test_an_endpoint_that_goes_away_ends_the_run_in_one_line_and_what_was_played_is_kept(tmp_path: Path) -> None:
     busy = (503, {"error": {"message": "busy"}})
     endpoint = Endpoint([text("Hello!"), text("Hello!"), busy])
-    with running(endpoint) as url:
+    with serving_in_a_thread(endpoint):
+        url = endpoint.url
         given = ("tool-use", "--planner", url, "--model", "m", "--sample", "5", "--out", str(tmp_path))
         with pytest.raises(UsageError, match="503"):
             run(*given)
@@ -143,7 +127,8 @@ def test_the_papers_ablations_are_listed_and_those_without_weights_say_so(tmp_pa
         "features of the last layer",
     ]
     endpoint = Endpoint([text("Hello!")])
-    with running(endpoint) as url:
+    with serving_in_a_thread(endpoint):
+        url = endpoint.url
         config = tmp_path / "variants.yaml"
         config.write_text(
             f"variants:\n- {{name: whole, planner: {url}, model: m}}\n- {{name: not there, model: {tmp_path}/none}}\n"
@@ -176,7 +161,8 @@ def test_progress_says_how_much_is_left() -> None:
 
 async def test_a_planner_is_told_of_the_chosen_skills_whatever_a_platform_offers() -> None:
     endpoint = Endpoint([text("Hello!")])
-    with running(endpoint) as url:
+    with serving_in_a_thread(endpoint):
+        url = endpoint.url
         async with opened_planner(PlannerChoice(url, "m", skills=("ram",))) as planner:
             request = PlanRequest((UserTurn(text="Hello"),), offered(("ram", "easyocr")), max_tokens=20)
             context = CallContext("r", "me", time.time() + 20)

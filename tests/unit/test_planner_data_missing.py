@@ -15,6 +15,7 @@ from planner.data.rows import ROWS
 from planner.data.rows.missing import NOT_OFFERED, WHAT
 from planner.data.validation import Refused, Validator
 from planner.dialects import dialect
+from planner.format import PlannerOutput
 from planner.train.config import Source, TrainConfig
 from planner.train.dataset import PlannedBatches
 from planner.train.samples import Loaded
@@ -35,6 +36,12 @@ def built(row: str, *, choice_only: bool = False) -> list[Desk]:
     return made
 
 
+def answered(conversation: Conversation) -> PlannerOutput:
+    last = conversation[-1]
+    assert isinstance(last, AssistantTurn)
+    return last.output
+
+
 def called(conversation: Conversation) -> set[str]:
     plans = [turn.output for turn in conversation if isinstance(turn, AssistantTurn)]
     return {action.API_name for plan in plans for action in plan.actions}
@@ -42,10 +49,10 @@ def called(conversation: Conversation) -> set[str]:
 
 def test_what_is_not_offered_is_never_called_and_its_lack_is_told_or_made_up_for() -> None:
     made = built("missing_tool")
-    honest = [one for one in made if one.conversation[-1].output.thoughts == NOT_OFFERED]  # type: ignore[union-attr]
+    honest = [one for one in made if answered(one.conversation).thoughts == NOT_OFFERED]
     assert all(one.without and not called(one.conversation) & set(one.without) for one in made)
     assert all(not called(one.conversation) for one in honest)
-    assert all("not available" in one.conversation[-1].output.value for one in honest)  # type: ignore[union-attr]
+    assert all("not available" in answered(one.conversation).value for one in honest)
     assert len(made) / 5 < len(honest) < len(made) * 4 / 5
 
 
