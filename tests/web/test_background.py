@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import pytest
 from playwright.sync_api import expect
@@ -15,17 +16,34 @@ from tests.web.conftest import Watch
 from tests.web.site import Site
 
 
-@pytest.fixture
-def may(site: Site) -> Iterator[threading.Event]:
+@dataclass
+class Gate:
     """The planner begins no answer before it is set."""
-    event = threading.Event()
 
-    async def wait() -> None:
-        await asyncio.to_thread(event.wait, 60)
+    opened: threading.Event = field(default_factory=threading.Event)
+    left: threading.Event = field(default_factory=threading.Event)
+    """The gateway has stopped an answer that waited here."""
 
-    site.planner.before = wait
-    yield event
-    event.set()
+    def set(self) -> None:
+        self.opened.set()
+
+    def clear(self) -> None:
+        self.opened.clear()
+
+    async def wait(self) -> None:
+        try:
+            await asyncio.to_thread(self.opened.wait, 60)
+        except asyncio.CancelledError:
+            self.left.set()
+            raise
+
+
+@pytest.fixture
+def may(site: Site) -> Iterator[Gate]:
+    gate = Gate()
+    site.planner.before = gate.wait
+    yield gate
+    gate.set()
 
 
 def send(talk: Talk, text: str) -> None:
@@ -35,7 +53,7 @@ def send(talk: Talk, text: str) -> None:
     expect(talk.page.locator("#stop")).to_be_visible()
 
 
-def test_an_answer_goes_on_while_another_conversation_is_shown(talk: Talk, may: threading.Event) -> None:
+def test_an_answer_goes_on_while_another_conversation_is_shown(talk: Talk, may: Gate) -> None:
     page = talk.page
     may.set()
     talk.ask("Make it winter", MEADOW)
@@ -53,7 +71,7 @@ def test_an_answer_goes_on_while_another_conversation_is_shown(talk: Talk, may: 
     expect(talk.answered(2).locator(".answer")).to_contain_text("Summer Book Fair")
 
 
-def test_a_new_conversation_is_found_again_before_its_first_answer(talk: Talk, may: threading.Event) -> None:
+def test_a_new_conversation_is_found_again_before_its_first_answer(talk: Talk, may: Gate) -> None:
     page = talk.page
     talk.attach(POSTER)
     send(talk, "What does this poster say?")
@@ -72,7 +90,7 @@ def test_a_new_conversation_is_found_again_before_its_first_answer(talk: Talk, m
 
 
 def test_two_conversations_are_answered_at_once_and_stop_ends_only_the_one_that_is_shown(
-    talk: Talk, site: Site, may: threading.Event
+    talk: Talk, site: Site, may: Gate
 ) -> None:
     page = talk.page
     talk.attach(POSTER)
@@ -81,6 +99,7 @@ def test_two_conversations_are_answered_at_once_and_stop_ends_only_the_one_that_
     send(talk, "Hello there")
     page.click("#stop")
     expect(page.locator(".turn")).to_contain_text("Stopped.")
+    assert may.left.wait(15)
     may.set()
     expect(page.locator("#sessions small")).to_contain_text("1 question")
     page.locator("#sessions .open").click()
@@ -88,13 +107,13 @@ def test_two_conversations_are_answered_at_once_and_stop_ends_only_the_one_that_
 
 
 def test_an_answer_that_fails_meanwhile_is_kept_for_another_try(
-    talk: Talk, site: Site, may: threading.Event, watch: Watch
+    talk: Talk, site: Site, may: Gate, watch: Watch
 ) -> None:
     watch.allowed = ("Failed to load resource: the server responded with a status of 503",)
     page = talk.page
 
     async def fail() -> None:
-        await asyncio.to_thread(may.wait, 60)
+        await may.wait()
         raise PlannerUnavailable("The planner is starting.", retry_after_s=3)
 
     site.planner.before = fail
