@@ -32,7 +32,7 @@ CAPTION_TOKENS, ANSWER_TOKENS = 64, 24
 
 class Blip2RecipeConfig(RecipeConfig):
     steps: int = 12_000
-    batch_size: int = 96
+    batch_size: int = 48
     learning_rate: float = 8e-4
     vision_rate: float = 0.3
     """The vision tower's learning rate, as a part of `learning_rate`."""

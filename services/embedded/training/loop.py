@@ -70,7 +70,8 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(self.recipe.config.seed)
         # Gradients of a young network are full of subnormal numbers, which a CPU multiplies ten times slower.
-        np.finfo(np.float32)  # NumPy looks for subnormals once, and warns where there are none
+        for kind in (np.float32, np.float64):
+            np.finfo(kind)  # NumPy looks for subnormals once, and warns where there are none
         torch.set_flush_denormal(True)
         state = self._fresh_state()
         if state.load(self.folder / "state.pt"):
@@ -135,13 +136,15 @@ class Run:
     def _step(self, state: RunState, batch: dict[str, Any]) -> dict[str, float]:
         import torch
 
+        from services.embedded.training.precision import attention_for_training
+
         config = self.recipe.config
         rate = schedule(self._progress(state), config.warmup, config.decay)
         for group in state.optimizer.param_groups:
             group["lr"] = group["base_lr"] * rate
         state.model.train()
         kind = torch.device(self.options.device).type
-        with torch.autocast(kind, torch.bfloat16, enabled=config.bf16):
+        with torch.autocast(kind, torch.bfloat16, enabled=config.bf16), attention_for_training(kind):
             losses = self.recipe.loss(state.model, to_device(batch, self.options.device))
         state.optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()
