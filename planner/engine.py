@@ -125,6 +125,7 @@ class PlannerServer:
             self._warm = True
 
     def __del__(self) -> None:
-        text = getattr(self, "_text", None)
+        # Given up here, the engine is gone before the interpreter's end, when it could not be ended in order.
+        text = self.__dict__.pop("_text", None)
         if text is not None:
             text.shutdown()

@@ -42,9 +42,14 @@ def read_wordings(name: str, *, kinds: bool = False) -> list[Wording]:
     return found
 
 
+def read_nouns(name: str) -> list[Noun]:
+    """The names and plurals of `wordings/NAME.tsv`."""
+    return [Noun(*line.split("\t")) for line in lines(f"{name}.tsv")]
+
+
 def general_nouns() -> list[Noun]:
     """Everyday things from `wordings/nouns.tsv`."""
-    return [Noun(name, plural) for name, plural in (line.split("\t") for line in lines("nouns.tsv"))]
+    return read_nouns("nouns")
 
 
 class Phrasebook:

@@ -13,7 +13,15 @@ from planner.data.phrasebook import Phrasebook, Wording, read_wordings
 from planner.data.rows.base import call
 from planner.data.rows.knowledge import look_up
 from planner.data.rows.options import stated, stating
-from planner.data.rows.painting import along_layout, edit, generate, generate_post, inpaint_marked, inpaint_named
+from planner.data.rows.painting import (
+    along_layout,
+    edit,
+    generate,
+    generate_post,
+    generate_several,
+    inpaint_marked,
+    inpaint_named,
+)
 from planner.data.validation import Validator
 from planner.data.wordings import lines
 from tests.planner_data_scenes import desk, registry
@@ -126,3 +134,27 @@ def test_a_request_that_speaks_of_a_box_or_a_click_comes_with_one(text: str, mar
         seen.add(bool(request.given))
         assert marks is None or set(request.marks) == marks
     assert seen == ({False} if marks else {True, False})
+
+
+def test_pictures_wished_for_together_are_painted_by_a_call_each() -> None:
+    for seed in range(40):
+        one = desk(seed)
+        one.book = OneLine("generate_several", "Paint {scene} and, separately, {scene2}.")
+        request = generate_several(one)
+        first, second = (action.API_params["prompt"] for action in request.actions)
+        assert [action.API_name for action in request.actions] == ["stable_diffusion"] * 2
+        assert first != second
+        assert all(prompt.lower() in request.text.lower() for prompt in (first, second))
+
+
+def test_every_line_for_several_pictures_means_two_or_three_different_ones() -> None:
+    validator = Validator(registry())
+    for wording in read_wordings("generate_several"):
+        one = desk(5)
+        one.book = OneLine("generate_several", wording.text, wording.argument)
+        request = generate_several(one)
+        prompts = [action.API_params["prompt"] for action in request.actions]
+        assert len(set(prompts)) == len(prompts), wording
+        assert len(prompts) in (2, 3), wording
+        one.perform(request)
+        validator.check(one.conversation)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from planner.data.answers import sentence
 from planner.data.desk import Contents, Desk, Request
+from planner.data.labels import Noun
+from planner.data.phrasebook import Slots, Wording, read_nouns, read_wordings
 from planner.data.rows.base import SingleRequest, call
 from planner.data.rows.options import stating
 
@@ -11,6 +15,8 @@ SKILL = "clip_retrieval"
 _TOLD_MAX = 2
 _STATED_SHARE = 0.08
 """How often a wish states how many results it wants."""
+_PROPER_SHARE = 0.3
+"""How often something with a name of its own is asked about, among what lies beyond the pictures."""
 
 
 def answer(got: Contents) -> str:
@@ -23,9 +29,43 @@ def look_up(desk: Desk) -> Request:
         return _question(desk)
     wording = desk.book.deal("lookup")
     slots = desk.slots([*desk.picture.objects] or None) if not desk.choice_only else desk.slots()
+    return _asked(slots, wording)
+
+
+def look_up_beyond(desk: Desk) -> Request:
+    """Practice in copying what is asked about: kinds, works and places that no picture of the source shows. The
+    conversation ends with the call."""
+    if "question" in desk.picture.extra:
+        return _question(desk)
+    desk.choice_only = desk.beyond = True
+    slots = desk.slots([])
+    if desk.rng.random() < _PROPER_SHARE:
+        slots.nouns = [desk.rng.choice(_names())]
+        return _asked(slots, desk.book.deal("lookup_names"))
+    slots.nouns = [desk.rng.choice(_subjects())]
+    return _asked(slots, desk.book.deal("lookup named", _naming))
+
+
+def _asked(slots: Slots, wording: Wording) -> Request:
     text = slots.spoken(wording.text)
     params = {"query": slots.fill(wording.argument)} if wording.argument else {}
     return Request(text, (call(SKILL, **params),), "Known facts.", answer)
+
+
+def _naming() -> list[Wording]:
+    """The requests that say what they are about."""
+    return [wording for wording in read_wordings("lookup") if wording.argument]
+
+
+@lru_cache
+def _subjects() -> list[Noun]:
+    return read_nouns("subjects")
+
+
+@lru_cache
+def _names() -> list[Noun]:
+    """Names as a query has them and, for a plural, as a sentence has them: with their article."""
+    return read_nouns("names")
 
 
 def _question(desk: Desk) -> Request:
@@ -34,4 +74,9 @@ def _question(desk: Desk) -> Request:
     return Request(question, (call(SKILL),), "Known facts.", lambda got: sentence(said))
 
 
-ROW = SingleRequest("knowledge", "External knowledge retrieval", (SKILL,), ((1.0, stating(look_up, _STATED_SHARE)),))
+ROW = SingleRequest(
+    "knowledge",
+    "External knowledge retrieval",
+    (SKILL,),
+    ((0.7, stating(look_up, _STATED_SHARE)), (0.3, stating(look_up_beyond, _STATED_SHARE))),
+)

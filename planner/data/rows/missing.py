@@ -1,18 +1,36 @@
-"""Tools that are not offered now: the prompt names them. The planner says so, or takes the next best tool."""
+"""Tools that are not offered now: the prompt names them. What the others can do they do, whatever else is missing; what
+needs a missing one the planner declines in a sentence, without a call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from planner.data.desk import Contents, Desk, Request
+from planner.conversation import AssistantTurn, Turn
+from planner.data.answers import listed
+from planner.data.desk import ChoiceMade, Contents, Desk, Request
 from planner.data.results import NoResult
-from planner.data.rows import captions, detection, tagging
-from planner.data.rows.base import Maker, call
-from planner.data.rows.interactive import segment_by_example
-from planner.data.rows.kinds import EVERY
-from planner.data.rows.painting import edit_post, generate_post, inpaint_named
+from planner.data.rows import (
+    captions,
+    conversation,
+    detection,
+    instance_segmentation,
+    interactive,
+    knowledge,
+    mixed,
+    painting,
+    questions,
+    reading,
+    semantic_segmentation,
+    tagging,
+    two_pictures,
+)
+from planner.data.rows.base import Maker, Row, SingleRequest, call
+from planner.data.rows.kinds import EVERY, NAMED, SEVERAL, UNDERSTANDING
+from planner.data.wordings import lines
+from planner.format import Action
 
 NOT_OFFERED = "Not available."
 WHAT: Final[Mapping[str, str]] = {
@@ -36,25 +54,59 @@ WHAT: Final[Mapping[str, str]] = {
 """The skills that may be missing, and what they are for, in an answer's words."""
 
 _ANSWERS = (
-    "Sorry, I cannot do that now: the tool for {} is not available.",
-    "That needs the tool for {}, which is not available at the moment.",
-    "I am sorry, but the tool for {} is not available now.",
-    "The tool for {} is not available at the moment, so I cannot do this.",
+    "Sorry, I cannot do that now: {} not available.",
+    "That is not possible at the moment: {} not available.",
+    "I am sorry, but {} not available now.",
+    "I cannot do this: {} not available at the moment.",
 )
 _NO_BOXES = "Boxes are not available now."
-MAKERS: Final[tuple[Maker, ...]] = (*EVERY, segment_by_example, edit_post, generate_post, inpaint_named)
+MAKERS: Final[tuple[Maker, ...]] = (
+    *EVERY, interactive.segment_by_example, painting.edit_post, painting.generate_post, painting.inpaint_named
+)  # fmt: skip
 """Requests of which some calls each of these skills."""
-_OTHERS = (0, 0, 1, 1, 2, 3, 5, 8, 10, 12)
-"""How many other tools are missing too."""
-_UNCONCERNED_SHARE = 0.4
-"""How often what is missing does not matter for the wish."""
-_NEXT_BEST_SHARE = 0.8
-_NONE_SHARE = 0.08
+_CALLING: Final[tuple[tuple[float, Row], ...]] = (
+    *(
+        (1.0, row)
+        for row in (
+            detection.ROW,
+            semantic_segmentation.ROW,
+            instance_segmentation.ROW,
+            captions.GROUNDED,
+            tagging.GROUNDED,
+            captions.ROW,
+            tagging.ROW,
+            reading.ROW,
+            knowledge.ROW,
+            painting.GENERATION,
+            painting.EDITING,
+            interactive.SAM,
+            interactive.LEVELS,
+            interactive.EXAMPLE,
+            painting.INPAINTING,
+            painting.LAYOUT,
+            painting.GENERATION_POST,
+            painting.EDITING_POST,
+            questions.ROW,
+            two_pictures.ROW,
+        )
+    ),
+    *((4.0 if row.name == "follow_ups" else 2.0, row) for row in mixed.ROWS),
+)
+"""Rows that call something, with their weights: the same for wishes that can be met and for those that cannot."""
+_TALKING: Final = (conversation.CHAT, conversation.IMPOSSIBLE)
+_OFFERED = (1, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 15)
+"""How many tools are offered, met or not: the number alone says nothing about a wish."""
+_TALKING_SHARE = 0.12
+_EARLIER_SHARE = 0.35
+"""How often something else was wished for, and done, before."""
+_LATER_SHARE = 0.3
+"""How often something that can be done follows what could not."""
+_NONE_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class MissingTool:
-    """A wish while some tools are not offered."""
+    """Wishes while some tools are not offered."""
 
     name: str = "missing_tool"
     title: str = "Tools that are not available"
@@ -62,47 +114,178 @@ class MissingTool:
     whole: bool = True
 
     def build(self, desk: Desk) -> None:
-        request = desk.rng.choice(MAKERS)(desk)
-        needed = [action.API_name for action in request.actions]
-        if desk.rng.random() < _UNCONCERNED_SHARE:
-            desk.without = _some(desk, desk.rng.choice(_OTHERS) + 1, kept=needed)
-            desk.perform(request)
+        kinds: Sequence[tuple[float, Callable[[Desk], None]]] = (
+            (0.4, _met),
+            (0.42, _declined),
+            (0.11, _made_up_for),
+            (0.07, _met_in_part),
+        )
+        weights, makers = zip(*kinds, strict=True)
+        desk.rng.choices(makers, weights)[0](desk)
+
+
+def _met(desk: Desk) -> None:
+    """What is missing does not matter for the wishes."""
+    if desk.rng.random() < _TALKING_SHARE:
+        desk.rng.choice(_TALKING).build(desk)
+    else:
+        _calling(desk)
+    _offer(desk, kept=_called(desk.turns))
+
+
+def _declined(desk: Desk) -> None:
+    """The last wish for which a tool can be missing is declined; what was wished for before is done."""
+    _calling(desk)
+    for index in reversed(range(len(desk.turns))):
+        turn = desk.turns[index]
+        if not isinstance(turn, AssistantTurn) or not turn.output.actions:
+            continue
+        kept = _called(desk.turns[:index])
+        lacking = _lacking(desk, turn.output.actions, kept)
+        lost = _lost(desk, turn.output.actions, lacking, kept)
+        if lost:
+            del desk.turns[index:]
+            desk.skills[:] = kept
+            desk.say(desk.rng.choice(_ANSWERS).format(_tools(lacking)), NOT_OFFERED)
+            _later(desk, lost)
+            _offer(desk, kept=_called(desk.turns), lost=lost)
             return
-        lacking = desk.rng.choice(needed)
-        instead = _next_best(request, lacking) if desk.rng.random() < _NEXT_BEST_SHARE else None
-        if instead is not None:
-            kept = [lacking, *(action.API_name for action in instead.actions)]
-            desk.without = (*_some(desk, desk.rng.choice(_OTHERS), kept), lacking)
-            desk.perform(instead)
-            return
-        count = len(WHAT) if desk.rng.random() < _NONE_SHARE else desk.rng.choice(_OTHERS)
-        # What would be the next best is missing as well: else it would have been taken.
-        helpers = _next_best(request, lacking)
-        also = {action.API_name for action in helpers.actions[:1]} if helpers else set()
-        desk.without = tuple(sorted({*_some(desk, count, [lacking]), *also, lacking}))
-        desk.ask(request)
-        desk.say(desk.rng.choice(_ANSWERS).format(WHAT[lacking]), NOT_OFFERED)
+    raise NoResult("every wish can be met without what could be missing")
 
 
-def _some(desk: Desk, count: int, kept: Sequence[str]) -> tuple[str, ...]:
-    """`count` missing tools, or as many as there are besides `kept`."""
-    others = [name for name in WHAT if name not in kept]
-    return tuple(desk.rng.sample(others, min(count, len(others))))
+def _made_up_for(desk: Desk) -> None:
+    """The next best tool is taken."""
+    request = desk.rng.choice(_REPLACEABLE)(desk)
+    instead = _INSTEAD[request.actions[0].API_name](request)
+    lacking = {action.API_name for action in request.actions} - {action.API_name for action in instead.actions}
+    desk.perform(instead)
+    _offer(desk, kept=_called(desk.turns), lost=lacking)
 
 
-def _next_best(request: Request, lacking: str) -> Request | None:
-    """The wish with other tools, as well as these can; None where none comes near."""
-    action = request.actions[0]
-    if len(request.actions) > 1 or action.API_name != lacking or (lacking == "blip2" and action.API_params):
-        return None
-    made = _INSTEAD.get(lacking)
-    return made(request) if made else None
+def _met_in_part(desk: Desk) -> None:
+    """Of two wishes one is met, and the other declined."""
+    wishes = [maker(desk) for maker in desk.rng.sample(SEVERAL, 2)]
+    text = mixed.joined(desk.rng.choice(lines("seams.txt")), wishes[0].text, wishes[1].text)
+    desk.rng.shuffle(wishes)
+    met, other = wishes
+    kept = [action.API_name for action in met.actions]
+    lacking = _lacking(desk, other.actions, kept)
+    lost = _lost(desk, other.actions, lacking, kept)
+    if not lost:
+        raise NoResult("both wishes can be met")
+
+    def answer(got: Contents) -> str:
+        lack = _tools(lacking)
+        return f"{met.answer(got)} {lack[:1].upper()}{lack[1:]} not available now."
+
+    with suppress(ChoiceMade):
+        desk.perform(replace(met, text=text, answer=answer))
+    _offer(desk, kept=kept, lost=lost)
+
+
+def _calling(desk: Desk) -> None:
+    """Wishes of some row, and now and then another one before them; what only a call can answer ends with it."""
+    weights, rows = zip(*_CALLING, strict=True)
+    row: Row = desk.rng.choices(rows, weights)[0]
+    if isinstance(row, SingleRequest) and desk.rng.random() < _EARLIER_SHARE:
+        desk.perform(desk.rng.choice(UNDERSTANDING)(desk))
+    with suppress(ChoiceMade):
+        row.build(desk)
+    desk.choice_only = False
+
+
+def _later(desk: Desk, lost: Collection[str]) -> None:
+    """Now and then a wish that can be met."""
+    if desk.rng.random() >= _LATER_SHARE or desk.pictures:
+        return
+    request = desk.rng.choice(UNDERSTANDING)(desk)
+    if all(action.API_name not in lost for action in request.actions):
+        desk.perform(request)
+
+
+def _offer(desk: Desk, kept: Collection[str], lost: Collection[str] = ()) -> None:
+    """Tools by chance, those that are called among them and those that are lacking not."""
+    others = [name for name in WHAT if name not in kept and name not in lost]
+    none = not kept and desk.rng.random() < _NONE_SHARE
+    count = 0 if none else max(desk.rng.choice(_OFFERED) - len(set(kept)), 0)
+    offered = {*kept, *desk.rng.sample(others, min(count, len(others)))}
+    desk.without = tuple(name for name in WHAT if name not in offered)
+
+
+def _called(turns: Sequence[Turn]) -> list[str]:
+    """Names of the tools that were called, in their order."""
+    plans = [turn.output for turn in turns if isinstance(turn, AssistantTurn)]
+    return [action.API_name for plan in plans for action in plan.actions]
+
+
+def _tools(names: Sequence[str]) -> str:
+    """'the tool for tagging is', 'the tools for tagging and reading text are'."""
+    said = listed([WHAT[name] for name in names])
+    return f"the tool for {said} is" if len(names) == 1 else f"the tools for {said} are"
+
+
+def _lacking(desk: Desk, actions: Sequence[Action], kept: Collection[str]) -> list[str]:
+    """What is missing so that nothing of a plan can be done: one tool where each call rests on the others, else all;
+    none where some are called elsewhere in the conversation."""
+    names = list(dict.fromkeys(action.API_name for action in actions))
+    new = [name for name in names if name not in kept]
+    if names[-1] in _LAST_STEPS:
+        return [desk.rng.choice(new)] if new else []
+    return new if len(new) == len(names) else []
+
+
+_LAST_STEPS: Final = frozenset({"inpainting", "controlnet"})
+"""Tools that work on what the calls before them gave."""
+
+
+def _lost(desk: Desk, actions: Sequence[Action], lacking: Sequence[str], kept: Collection[str]) -> set[str]:
+    """All that must be missing: what lacks, and one tool of what could take its place, for that would be called; empty
+    where the place is taken by what is called elsewhere."""
+    lost = set(lacking)
+    for action in actions:
+        helpers = _helpers(action) if action.API_name in lacking else ()
+        if helpers and not lost & set(helpers):
+            spare = [name for name in helpers if name not in kept]
+            if not spare:
+                return set()
+            lost.add(desk.rng.choice(spare))
+    return lost
+
+
+def _helpers(action: Action) -> tuple[str, ...]:
+    """The tools that together can take the place of a call."""
+    if action.API_name == "blip2" and "prompt" in action.API_params:
+        return ()
+    if action.API_name == "sam" and str(action.API_params.get("boxes", "")).startswith(f"${detection.SKILL}"):
+        return (instance_segmentation.SKILL,)
+    return _HELPERS.get(action.API_name, ())
+
+
+_HELPERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "blip2": ("blip2+grounding_dino",),
+    "blip2+grounding_dino": ("blip2",),
+    "grounding_dino": ("grounding_dino+sam",),
+    "grounding_dino+sam": ("grounding_dino", "sam"),
+    "ram": ("ram+grounding_dino",),
+    "ram+grounding_dino": ("ram",),
+    "semantic_sam": ("sam",),
+}
 
 
 def _boxes_then_masks(request: Request) -> Request:
-    found = call(detection.SKILL, caption=request.actions[0].API_params["caption"])
+    """The detector and masks of its boxes; what comes after the masks stays."""
+    found = call(detection.SKILL, **request.actions[0].API_params)
     masks = call("sam", boxes=f"${detection.SKILL}.boxes")
-    return replace(request, actions=(found, masks), answer=lambda got: request.answer(got[:1]))
+    return replace(
+        request,
+        actions=(found, masks, *request.actions[1:]),
+        answer=lambda got: request.answer([got[0], *got[2:]]),
+    )
+
+
+def _masks_with_boxes(request: Request) -> Request:
+    found = call(instance_segmentation.SKILL, **request.actions[0].API_params)
+    return replace(request, actions=(found,), thoughts="Cut it out.")
 
 
 def _caption_alone(request: Request) -> Request:
@@ -139,6 +322,7 @@ def _one_mask(request: Request) -> Request:
 
 
 _INSTEAD: Final[Mapping[str, Callable[[Request], Request]]] = {
+    "grounding_dino": _masks_with_boxes,
     "grounding_dino+sam": _boxes_then_masks,
     "blip2+grounding_dino": _caption_alone,
     "blip2": _caption_with_boxes,
@@ -146,5 +330,16 @@ _INSTEAD: Final[Mapping[str, Callable[[Request], Request]]] = {
     "ram": _tags_with_boxes,
     "semantic_sam": _one_mask,
 }
+
+_REPLACEABLE: Final[tuple[Maker, ...]] = (
+    *NAMED,
+    captions.caption,
+    captions.grounded,
+    tagging.tag,
+    tagging.locate_all,
+    interactive.segment_levels,
+    painting.inpaint_named,
+)
+"""Requests whose first call another tool can take over."""
 
 ROW = MissingTool()

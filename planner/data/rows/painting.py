@@ -15,6 +15,8 @@ from services.core.spec import Symbol
 _TAG_WORDS_MAX = 3
 _STATED_SHARE = 0.12
 """How often a wish states a seed, steps and the like."""
+_SEVERAL_SHARE = 0.2
+"""How often two or three new pictures are wished for at once, to one that is wished for alone."""
 _MASK_SHARE = 0.55
 """How often a mask was drawn where a request does not say how its place is marked."""
 _BOXED = re.compile(r"\b(box|boxes|rectangle|frame|framed)\b", re.IGNORECASE)
@@ -47,6 +49,17 @@ def generate(desk: Desk) -> Request:
     text, action, _ = _painted(desk, "generate", "stable_diffusion", "{scene}")
     done = f"Here is your picture: {action.API_params['prompt']}."
     return Request(text, (action,), "Paint it.", lambda got: done, needs_picture=False)
+
+
+def generate_several(desk: Desk) -> Request:
+    """Two or three new pictures in one message: a call for each in one plan."""
+    wording, slots = desk.book.deal("generate_several"), desk.slots()
+    slots.values.update({f"scene{number}": desk.slots([]).fill("{scene}") for number in (2, 3)})
+    text = slots.spoken(wording.text)
+    prompts = argument(slots, wording, "{scene}\t{scene2}").split("\t")
+    actions = tuple(call("stable_diffusion", prompt=prompt, **stated(slots)) for prompt in prompts)
+    done = f"Here are your pictures: {'; '.join(prompts)}."
+    return Request(text, actions, "Several wishes.", lambda got: done, needs_picture=False)
 
 
 def edit(desk: Desk) -> Request:
@@ -143,7 +156,10 @@ def along_this_map(desk: Desk) -> Request:
 
 
 GENERATION = SingleRequest(
-    "generation", "Image generation", ("stable_diffusion",), ((1.0, stating(generate, _STATED_SHARE)),)
+    "generation",
+    "Image generation",
+    ("stable_diffusion",),
+    ((1.0, stating(generate, _STATED_SHARE)), (_SEVERAL_SHARE, generate_several)),
 )
 EDITING = SingleRequest("editing", "Image editing", ("instruct_pix2pix",), ((1.0, stating(edit, _STATED_SHARE)),))
 GENERATION_POST = SingleRequest(
