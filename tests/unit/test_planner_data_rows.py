@@ -19,11 +19,12 @@ from planner.data.desk import ChoiceMade, Desk, Voice
 from planner.data.exact import ExactResults, Noise
 from planner.data.labels import LabelledPicture
 from planner.data.marks import with_marks
-from planner.data.phrasebook import Phrasebook, Slots, Wording, general_nouns, numbers, read_wordings
+from planner.data.phrasebook import Phrasebook, Slots, Wording, general_nouns, numbers, read_nouns, read_wordings
 from planner.data.released import to_conversation, to_sample
 from planner.data.results import Asked, NoResult
 from planner.data.rows import ROWS
 from planner.data.rows.detection import count, detect, named, where
+from planner.data.rows.knowledge import look_up_beyond
 from planner.data.rows.mixed import joined
 from planner.data.rows.questions import open_question, question
 from planner.data.validation import Refused, Validator, normalised_request
@@ -408,6 +409,15 @@ def test_no_wording_stands_for_two_kinds_of_request() -> None:
             if known != path.stem:
                 shared.append((wording.text, known, path.stem))
     assert not shared
+
+
+def test_a_look_up_beyond_the_picture_asks_for_what_the_request_names() -> None:
+    known = {noun.name for name in ("subjects", "names") for noun in read_nouns(name)}
+    for seed in range(40):
+        one = desk(seed)
+        (action,) = look_up_beyond(one).actions
+        assert action.API_params["query"] in known
+        assert one.choice_only, "there are no facts to answer from"
 
 
 def test_general_nouns_have_plurals() -> None:
