@@ -19,8 +19,10 @@ _SEVERAL_SHARE = 0.2
 """How often two or three new pictures are wished for at once, to one that is wished for alone."""
 _MASK_SHARE = 0.55
 """How often a mask was drawn where a request does not say how its place is marked."""
-_BOXED = re.compile(r"\b(box|boxes|rectangle|frame|framed)\b", re.IGNORECASE)
-_CLICKED = re.compile(r"\b(points?|click\w*|tap\w*|touch\w*|finger|press\w*|dot|cross|spot)\b", re.IGNORECASE)
+_BOXED = re.compile(r"\b(b?box|boxes|boxed|rect|rectangle|frame|framed)\b", re.IGNORECASE)
+_CLICKED = re.compile(
+    r"\b(point(s|ed)?|click\w*|tap\w*|touch\w*|poked?|finger|press\w*|dot|cross|spot|pin|cursor)\b", re.IGNORECASE
+)
 _STOP = frozenset(
     {
         "the",
