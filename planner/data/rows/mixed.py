@@ -21,11 +21,14 @@ from planner.data.rows.kinds import NAMED, SEVERAL, UNDERSTANDING
 from planner.data.rows.painting import along_this_map, edit, generate, inpaint_marked, marked
 from planner.data.rows.plans import NOUNS, PLANS
 from planner.data.rows.reading import read_part, read_whole
+from planner.data.rows.referring import by_pronoun, on_another_picture
 from planner.data.rows.semantic_segmentation import whole
 from planner.data.wordings import lines
 
 _WRITTEN_SHARE = 0.45
 """How often several wishes are one written sentence, and not joined from single ones."""
+_EARLIER_SHARE = 0.4
+"""How often a follow-up comes late: other wishes were met before."""
 _MIX = (
     "grounding_dino",
     "grounding_dino+sam",
@@ -123,7 +126,7 @@ class FollowUps:
     name: str = "follow_ups"
     title: str = "Follow-ups"
     skills: tuple[str, ...] = (
-        *_MIX, "sam", "inpainting", "controlnet", "easyocr", "instruct_pix2pix", "stable_diffusion"
+        *_MIX, "sam", "inpainting", "controlnet", "easyocr", "instruct_pix2pix", "stable_diffusion", "clip_retrieval"
     )  # fmt: skip
     whole: bool = True
 
@@ -138,9 +141,15 @@ class FollowUps:
             (0.1, _edit_again),
             (0.06, _of_the_text),
             (0.06, _remark),
+            (0.18, by_pronoun),
+            (0.16, on_another_picture),
         )
         weights, makers = zip(*kinds, strict=True)
-        desk.rng.choices(makers, weights)[0](desk)
+        chosen = desk.rng.choices(makers, weights)[0]
+        # Nothing that makes a picture: the one that was sent stays the first of two.
+        if desk.rng.random() < _EARLIER_SHARE:
+            desk.perform(desk.rng.choice(UNDERSTANDING)(desk))
+        chosen(desk)
 
 
 def _the_same(desk: Desk) -> None:

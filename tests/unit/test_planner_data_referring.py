@@ -1,0 +1,71 @@
+"""Follow-ups that refer to a thing by pronoun, or to a picture that was made or came before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from gateway.orchestrator.gallery import Gallery
+from planner.conversation import AssistantTurn, Conversation, UserTurn
+from planner.data.desk import ChoiceMade, Desk
+from planner.data.phrasebook import read_wordings
+from planner.data.results import NoResult
+from planner.data.rows import ROWS
+from planner.data.rows.plans import PLANS
+from planner.data.rows.referring import ORIGINAL, by_pronoun, on_another_picture
+from planner.data.validation import Validator
+from planner.format import Action
+from tests.planner_data_scenes import VOCABULARY, desk, registry
+
+SEEDS = range(80)
+
+
+def built(build: Callable[[Desk], None]) -> Iterator[Conversation]:
+    for seed in SEEDS:
+        one = desk(seed)
+        try:
+            with suppress(ChoiceMade):
+                build(one)
+        except NoResult:
+            continue
+        Validator(registry()).check(one.conversation)
+        yield one.conversation
+
+
+def calls(conversation: Conversation) -> list[Action]:
+    plans = [turn.output for turn in conversation if isinstance(turn, AssistantTurn)]
+    return [action for plan in plans for action in plan.actions]
+
+
+def test_a_pronoun_becomes_the_name_of_the_thing_that_was_asked_about() -> None:
+    kinds = set()
+    for conversation in built(by_pronoun):
+        first, second = calls(conversation)
+        name = str(first.API_params.get("caption", first.API_params.get("query")))
+        assert name in {noun.name for noun in VOCABULARY.nouns}
+        assert any(name in str(value) for value in second.API_params.values())
+        kinds.add(second.API_name)
+    assert {"clip_retrieval", "instruct_pix2pix", "grounding_dino"} <= kinds
+
+
+def test_the_original_is_named_and_a_made_picture_is_the_newest() -> None:
+    named = [[action.API_params.get("image") for action in calls(one)][1:] for one in built(on_another_picture)]
+    assert {(None,), (ORIGINAL,), (ORIGINAL, None)} == {tuple(images) for images in named}
+
+
+def test_the_gateway_knows_the_original_by_that_name() -> None:
+    sent, made = (f"img_{letter * 40}" for letter in "ab")
+    assert Gallery().with_pictures([sent, made]).find(ORIGINAL) == sent
+
+
+def test_follow_ups_come_late_in_a_conversation_too() -> None:
+    messages = [sum(isinstance(turn, UserTurn) for turn in one) for one in built(ROWS["follow_ups"].build)]
+    assert {2, 3} <= set(messages)
+
+
+@pytest.mark.parametrize("name", ["follow_it", "follow_picture"])
+def test_every_kind_of_wording_has_a_plan(name: str) -> None:
+    kinds = {wording.kind.split()[0] for wording in read_wordings(name, kinds=True)}
+    assert kinds <= PLANS.keys() | {"colour"}
