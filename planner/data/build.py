@@ -163,6 +163,7 @@ class Builder:
             self._supplies[number],
             choice_only=beyond and not row.whole,
             beyond=beyond,
+            may_end=not row.whole,
             others=draw,
             rewrite=self._rewrite,
         )

@@ -92,6 +92,7 @@ class Desk:
     Args:
         choice_only: end with the first plan, and ask about things beyond the source's vocabulary.
         beyond: new things are of all sorts, not of the source's vocabulary alone; as `choice_only` when absent.
+        may_end: may become `choice_only` when something beyond the source is asked about.
         others: draws another picture of the source.
         rewrite: words requests anew.
 
@@ -109,6 +110,7 @@ class Desk:
         *,
         choice_only: bool = False,
         beyond: bool | None = None,
+        may_end: bool = False,
         others: Callable[[], LabelledPicture] | None = None,
         rewrite: Rewrite | None = None,
     ) -> None:
@@ -117,6 +119,7 @@ class Desk:
         self.book = book
         self.choice_only = choice_only
         self.beyond = choice_only if beyond is None else beyond
+        self.may_end = may_end
         self.without: tuple[str, ...] = ()
         self.others = others or (lambda: picture)
         self.turns: list[Turn] = []
@@ -138,6 +141,16 @@ class Desk:
 
     def one_of(self, *options: Any) -> Any:
         return self.rng.choice(options)
+
+    def ask_beyond(self) -> None:
+        """Let the conversation end with the call: what is asked about is beyond what the source can answer.
+
+        Raises:
+            NoResult: the conversation has to go on.
+        """
+        if not (self.choice_only or self.may_end):
+            raise NoResult("the wording is about something that the source does not have")
+        self.choice_only = self.beyond = True
 
     # Words
 

@@ -148,6 +148,23 @@ def test_a_sample_of_choice_ends_with_the_plan() -> None:
         assert len(conversation) == 2
 
 
+def test_a_wording_about_something_beyond_the_source_ends_with_its_call() -> None:
+    one = desk(1)
+    one.book, one.may_end = OneWording("Who wears a helmet? Box them.", "person wearing a helmet"), True
+    with pytest.raises(ChoiceMade):
+        one.perform(detect(one))
+    answer = one.turns[-1]
+    assert isinstance(answer, AssistantTurn)
+    assert answer.output.actions[0].API_params == {"caption": "person wearing a helmet"}
+
+
+def test_a_wording_about_something_beyond_the_source_is_refused_where_the_conversation_goes_on() -> None:
+    one = desk(1)
+    one.book = OneWording("Who wears a helmet? Box them.", "person wearing a helmet")
+    with pytest.raises(NoResult, match="the source does not have"):
+        detect(one)
+
+
 def test_counting_answers_with_the_number_of_boxes_found() -> None:
     for seed in range(TRIES):
         one = desk(seed)

@@ -9,7 +9,6 @@ from planner.data.answers import BOXES_MAX, coordinates, listed, places, tally, 
 from planner.data.desk import Contents, Desk, Request
 from planner.data.labels import Noun, noun
 from planner.data.phrasebook import Slots, Wording
-from planner.data.results import NoResult
 from planner.data.rows.base import SingleRequest, call, captioned
 from planner.format import Action
 
@@ -20,8 +19,7 @@ _IN_NUMBERS = re.compile(r"coordinate|bound|bbox|x0|corner|xyxy|\bbox (of|for)|b
 def asked_nouns(desk: Desk, slots: Slots, wording: Wording) -> list[Noun]:
     """The things that a filled wording is about, in its order: those of its argument where it has one."""
     if wording.argument and not wording.argument.startswith("{"):
-        if not desk.choice_only:
-            raise NoResult("the wording is about something that the source does not have")
+        desk.ask_beyond()
         return [noun(wording.argument)]
     by_name = {noun.name: noun for noun in slots.nouns}
     return [by_name[name] for name in captioned(slots, wording).split(" . ")]
