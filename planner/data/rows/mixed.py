@@ -13,7 +13,7 @@ from planner.data.phrasebook import read_wordings
 from planner.data.results import NoResult
 from planner.data.rows.base import argument, call, captioned
 from planner.data.rows.captions import caption
-from planner.data.rows.conversation import chat
+from planner.data.rows.conversation import chat, impossible
 from planner.data.rows.detection import SKILL as DETECTOR
 from planner.data.rows.detection import detect, found
 from planner.data.rows.interactive import segment_levels, segment_marked
@@ -28,7 +28,7 @@ from planner.data.wordings import lines
 _WRITTEN_SHARE = 0.45
 """How often several wishes are one written sentence, and not joined from single ones."""
 _EARLIER_SHARE = 0.4
-"""How often a follow-up comes late: other wishes were met before."""
+"""How often follow-ups and several wishes come late: another wish was met before."""
 _MIX = (
     "grounding_dino",
     "grounding_dino+sam",
@@ -66,6 +66,7 @@ class SeveralWishes:
     whole: bool = True
 
     def build(self, desk: Desk) -> None:
+        _earlier(desk)
         if desk.rng.random() < _WRITTEN_SHARE:
             desk.perform(_written(desk))
             return
@@ -146,10 +147,14 @@ class FollowUps:
         )
         weights, makers = zip(*kinds, strict=True)
         chosen = desk.rng.choices(makers, weights)[0]
-        # Nothing that makes a picture: the one that was sent stays the first of two.
-        if desk.rng.random() < _EARLIER_SHARE:
-            desk.perform(desk.rng.choice(UNDERSTANDING)(desk))
+        _earlier(desk)
         chosen(desk)
+
+
+def _earlier(desk: Desk) -> None:
+    """Now and then a wish before those that matter; none for a picture, so that the one sent stays the first."""
+    if desk.rng.random() < _EARLIER_SHARE:
+        desk.perform(desk.rng.choice(UNDERSTANDING)(desk))
 
 
 def _the_same(desk: Desk) -> None:
@@ -260,7 +265,7 @@ def _of_the_text(desk: Desk) -> None:
 
 def _remark(desk: Desk) -> None:
     desk.perform(desk.rng.choice(UNDERSTANDING)(desk))
-    desk.perform(chat(desk))
+    desk.perform(desk.rng.choice((chat, impossible))(desk))
 
 
 def _without_tool(desk: Desk, wordings: str, said: str) -> Request:
