@@ -13,11 +13,18 @@ from PIL import Image
 
 from services.core.skill import SkillCall
 from services.core.spec import Symbol
-from services.embedded.recipes.ram import RamRecipe, RamRecipeConfig, shown_tags
+from services.embedded.recipes.ram import RamRecipe, RamRecipeConfig
 from services.embedded.training.cover_loss import cover_loss
 from services.embedded.training.publish import weights_folder
 from services.embedded.training.segments import CLASSES
-from services.embedded.training.tag_loss import UNKNOWN, asymmetric_loss, best_threshold, f1, macro_f1
+from services.embedded.training.tag_loss import (
+    UNKNOWN,
+    asymmetric_loss,
+    best_threshold,
+    f1,
+    macro_f1,
+    shown_tags,
+)
 from services.embedded.world.render import Rendered, SeenObject
 from services.embedded.world.scene import Scene
 from services.skills.ram import RamArgs, RamResult, RamSkill

@@ -1,7 +1,9 @@
 """BLIP-2 (arXiv 2301.12597) at tiny size: captions and answers, learnt together, on the vision tower of our CLIP.
 
 There is no language model to build on: the small OPT learns its few words along with the Q-Former, and the vision
-tower goes on learning slowly.
+tower goes on learning slowly. Sentences alone are slow to teach the Q-Former what is in a picture, so while it trains,
+a linear head that is thrown away afterwards names the tags of the picture from its queries; in the paper the losses of
+its first stage (contrast and matching of pictures and texts) do that.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from services.embedded.training.opt_tokens import END, IMAGE, PAD, opt_tokenizer
 from services.embedded.training.pictures import IMAGENET_MEAN, IMAGENET_STD, normalised, plain_view
 from services.embedded.training.recipe import Recipe, RecipeConfig
 from services.embedded.training.seen import varied_scene
+from services.embedded.training.segments import CLASSES, class_map
+from services.embedded.training.tag_loss import asymmetric_loss, shown_tags
 from services.embedded.training.vision_transfer import blip2_vision_weights
 from services.embedded.world.language import named_concepts, named_scene, plain_caption
 from services.embedded.world.questions import questions
@@ -43,7 +47,25 @@ class Blip2RecipeConfig(RecipeConfig):
     width: int = 192
     q_former_layers: int = 4
     text_layers: int = 4
+    tag_weight: float = 0.25
+    gamma_negative: float = 3.0
     dev_scenes: int = 256
+
+
+class TaggedBlip2(torch.nn.Module):
+    """BLIP-2 and, for training alone, the tags that its queries name."""
+
+    def __init__(self, blip2: Any) -> None:
+        super().__init__()
+        self.blip2 = blip2
+        self.tags = torch.nn.Linear(blip2.config.text_config.hidden_size, len(CLASSES))
+        torch.nn.init.constant_(self.tags.bias, -5.0)
+
+    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the language model sees of each picture, [batch, queries, width]; tag logits [batch, tags], each the
+        soft maximum over queries."""
+        seen = self.blip2.get_image_features(pictures).pooler_output
+        return seen, self.tags(seen).float().logsumexp(1)
 
 
 class Blip2Recipe(Recipe[Blip2RecipeConfig]):
@@ -65,13 +87,13 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
 
         return int(CLIPConfig.from_pretrained(self.checkpoints["clip"]).vision_config.image_size)
 
-    def build(self) -> Any:
+    def build(self) -> TaggedBlip2:
         from transformers import Blip2Config, Blip2ForConditionalGeneration, CLIPModel
 
         clip = CLIPModel.from_pretrained(self.checkpoints["clip"]).float().vision_model
         width, heads = self.config.width, self.config.width // 32
         tokenizer = self.tokenizer
-        model = Blip2ForConditionalGeneration(
+        blip2 = Blip2ForConditionalGeneration(
             Blip2Config(
                 vision_config={
                     "hidden_size": clip.config.hidden_size,
@@ -110,9 +132,9 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
             )
         )
         # Queries that start alike stay alike.
-        torch.nn.init.normal_(model.query_tokens, std=0.5)
-        model.vision_model.load_state_dict(blip2_vision_weights(clip, self._to_fold()))
-        return model
+        torch.nn.init.normal_(blip2.query_tokens, std=0.5)
+        blip2.vision_model.load_state_dict(blip2_vision_weights(clip, self._to_fold()))
+        return TaggedBlip2(blip2)
 
     def _to_fold(self) -> Any:
         count = min(PICTURES_TO_FOLD, len(self.data.train))
@@ -122,8 +144,8 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
     def parameters(self, model: Any) -> Any:
         groups: dict[tuple[bool, bool], list[Any]] = {}
         for name, parameter in model.named_parameters():
-            free = parameter.ndim < 2 or "embed" in name or name == "query_tokens"
-            groups.setdefault((name.startswith("vision_model."), free), []).append(parameter)
+            free = parameter.ndim < 2 or "embed" in name or name == "blip2.query_tokens"
+            groups.setdefault((name.startswith("blip2.vision_model."), free), []).append(parameter)
         rate = self.config.learning_rate
         return [
             {
@@ -135,14 +157,21 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
         ]
 
     def batch(self, rng: np.random.Generator) -> dict[str, Any]:
-        pictures = []
+        pictures, tags = [], []
         texts: list[tuple[str, str]] = []
         for index in rng.integers(0, len(self.data.train), self.config.batch_size):
-            view, seen = varied_scene(self.data.train[int(index)], self.size, rng)
+            scene = self.data.train[int(index)]
+            view, seen = varied_scene(scene, self.size, rng)
             pictures.append(view.image)
+            tags.append(shown_tags(class_map(scene, view.instances)))
             texts.extend(self._texts(seen, rng))
         ids, labels = self._tokens(texts)
-        return {"pictures": torch.from_numpy(np.stack(pictures)), "input_ids": ids, "labels": labels}
+        return {
+            "pictures": torch.from_numpy(np.stack(pictures)),
+            "tags": torch.from_numpy(np.stack(tags)),
+            "input_ids": ids,
+            "labels": labels,
+        }
 
     def _texts(self, seen: Rendered, rng: np.random.Generator) -> Iterator[tuple[str, str]]:
         """A caption, then `config.questions` questions: what is given and what is to be said."""
@@ -166,22 +195,25 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
 
     def loss(self, model: Any, batch: dict[str, Any]) -> dict[str, Any]:
         """Each picture goes through the vision tower once for all that is said of it."""
-        seen = model.get_image_features(normalised(batch["pictures"])).pooler_output
+        blip2 = model.blip2
+        seen, named = model(normalised(batch["pictures"]))
         ids, labels = batch["input_ids"], batch["labels"]
         each = len(ids) // len(seen)
-        words = model.get_input_embeddings()(ids)
+        words = blip2.get_input_embeddings()(ids)
         inputs = torch.cat([seen.repeat_interleave(each, 0).to(words.dtype), words], dim=1)
         mask = torch.cat([ids.new_ones(len(ids), seen.shape[1]), (ids != self.tokenizer.pad_token_id).long()], dim=1)
-        hidden = model.language_model.model(inputs_embeds=inputs, attention_mask=mask).last_hidden_state
+        hidden = blip2.language_model.model(inputs_embeds=inputs, attention_mask=mask).last_hidden_state
         # The token before each word says it; most positions say nothing and need no logits.
         hidden = hidden[:, seen.shape[1] : -1]
         wanted = labels[:, 1:]
-        logits = model.language_model.lm_head(hidden[wanted != IGNORED]).float()
+        logits = blip2.language_model.lm_head(hidden[wanted != IGNORED]).float()
         losses = torch.nn.functional.cross_entropy(logits, wanted[wanted != IGNORED], reduction="none")
         row = torch.arange(len(ids), device=ids.device)[:, None].expand_as(wanted)[wanted != IGNORED]
         is_caption = row % each == 0
         caption, answer = losses[is_caption].mean(), losses[~is_caption].mean()
-        return {"loss": caption + answer, "caption": caption, "answer": answer}
+        tags = asymmetric_loss(named, batch["tags"], self.config.gamma_negative)
+        loss = caption + answer + self.config.tag_weight * tags
+        return {"loss": loss, "caption": caption, "answer": answer, "tags": tags}
 
     def evaluate(self, model: Any) -> dict[str, float]:
         """Concepts named in captions (F1), background and caption right, and answers right."""
@@ -213,7 +245,7 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
             before = torch.tensor(image).expand(len(given.input_ids), -1)
             ids = torch.cat([before, given.input_ids], dim=1)
             mask = torch.cat([torch.ones_like(before), given.attention_mask], dim=1)
-            said = model.generate(
+            said = model.blip2.generate(
                 pixel_values=normalised(torch.from_numpy(self._plain(scenes[part])).to(device)),
                 input_ids=ids.to(device),
                 attention_mask=mask.to(device),
@@ -230,7 +262,7 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
     def save(self, model: Any, folder: Path) -> None:
         from transformers import Blip2Processor, BlipImageProcessor
 
-        model.save_pretrained(folder)
+        model.blip2.save_pretrained(folder)
         processor = BlipImageProcessor(
             size={"height": self.size, "width": self.size}, image_mean=list(IMAGENET_MEAN), image_std=list(IMAGENET_STD)
         )

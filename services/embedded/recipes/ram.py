@@ -19,10 +19,10 @@ from PIL import Image, ImageDraw
 from torch.nn.functional import normalize
 
 from services.embedded.training.cover_loss import cover_loss
-from services.embedded.training.pictures import OBJECT_AREA_MIN, normalised, plain_view, varied_view
+from services.embedded.training.pictures import normalised, plain_view, varied_view
 from services.embedded.training.recipe import Recipe, RecipeConfig
 from services.embedded.training.segments import CLASSES, class_map
-from services.embedded.training.tag_loss import UNKNOWN, asymmetric_loss, best_threshold, f1, macro_f1
+from services.embedded.training.tag_loss import asymmetric_loss, best_threshold, f1, macro_f1, shown_tags
 from services.embedded.training.teacher import TrunkTeacher, likeness_loss
 from services.embedded.training.trunk import STRIDES
 from services.embedded.world.cache import SceneCache
@@ -189,12 +189,6 @@ class RamRecipe(Recipe[RamRecipeConfig]):
     def save(self, model: Any, folder: Path) -> None:
         threshold = best_threshold(*self._scored(model.eval(), self.data.dev, self.config.dev_scenes))
         save_pretrained(model.ram, Vocabulary.of(CLASSES, [threshold] * len(CLASSES)), folder)
-
-
-def shown_tags(classes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Which tags a class map shows: [tags] of 1 and 0, `UNKNOWN` for what shows too little of itself."""
-    areas = np.bincount(classes.ravel(), minlength=len(CLASSES)) / classes.size
-    return np.where(areas >= OBJECT_AREA_MIN, 1, np.where(areas > 0, UNKNOWN, 0))
 
 
 def scene_tags(scene: Any) -> NDArray[np.bool_]:

@@ -51,8 +51,8 @@ class SeemRecipeConfig(RecipeConfig):
     learning_rate: float = 1e-3
     warmup: float = 0.05
     ema: float = 0.999
-    size: int = 192
-    patch: int = 12
+    size: int = 160
+    patch: int = 16
     width: int = 192
     layers: int = 6
     semantic_layer: int = 3

@@ -144,7 +144,7 @@ class Run:
             group["lr"] = group["base_lr"] * rate
         state.model.train()
         kind = torch.device(self.options.device).type
-        with torch.autocast(kind, torch.bfloat16, enabled=config.bf16), attention_for_training(kind):
+        with torch.autocast(kind, torch.bfloat16, enabled=config.bf16), attention_for_training(kind, bf16=config.bf16):
             losses = self.recipe.loss(state.model, to_device(batch, self.options.device))
         state.optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()

@@ -6,6 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from services.embedded.training.pictures import OBJECT_AREA_MIN
+from services.embedded.training.segments import CLASSES
+
 UNKNOWN = -1
 """In place of 0 or 1: whether the picture has this tag is not asked."""
 
@@ -26,6 +29,12 @@ def asymmetric_loss(logits: torch.Tensor, wanted: torch.Tensor, gamma_negative: 
     absent = softplus(logits) * logits.detach().sigmoid() ** gamma_negative
     loss = torch.where(wanted == 1, softplus(-logits), absent).masked_fill(wanted == UNKNOWN, 0.0)
     return loss.sum(1).mean()
+
+
+def shown_tags(classes: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Which tags a class map shows: [tags] of 1 and 0, `UNKNOWN` for what shows too little of itself."""
+    areas = np.bincount(classes.ravel(), minlength=len(CLASSES)) / classes.size
+    return np.where(areas >= OBJECT_AREA_MIN, 1, np.where(areas > 0, UNKNOWN, 0))
 
 
 def best_threshold(scores: NDArray[np.float32], wanted: NDArray[np.bool_]) -> float:
