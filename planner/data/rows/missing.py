@@ -101,6 +101,8 @@ _EARLIER_SHARE = 0.35
 """How often something else was wished for, and done, before."""
 _LATER_SHARE = 0.3
 """How often something that can be done follows what could not."""
+_REGRET_SHARE = 0.2
+"""How often a word about it follows what could not be done."""
 _NONE_SHARE = 0.05
 
 
@@ -147,6 +149,8 @@ def _declined(desk: Desk) -> None:
             del desk.turns[index:]
             desk.skills[:] = kept
             desk.say(desk.rng.choice(_ANSWERS).format(_tools(lacking)), NOT_OFFERED)
+            if desk.rng.random() < _REGRET_SHARE:
+                desk.perform(conversation.answered(desk, desk.book.deal("follow_declined")), show=False)
             _later(desk, lost)
             _offer(desk, kept=_called(desk.turns), lost=lost)
             return
