@@ -40,7 +40,7 @@ class OpenSeedRecipeConfig(RecipeConfig):
     clip_norm: float = 2.0
     bf16: bool = False  # the trunk alone computes in bfloat16: sampling locations need float32
     ema: float = 0.999
-    size: int = 192
+    size: int = 160
     width: int = 128
     queries: int = 24
     pixel_layers: int = 2
