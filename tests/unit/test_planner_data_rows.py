@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
@@ -13,81 +12,25 @@ from gateway.orchestrator.events import TurnRequest
 from gateway.orchestrator.gallery import Gallery
 from gateway.orchestrator.question import question_text
 from gateway.state.models import Marks
-from planner.conversation import AssistantTurn, Conversation, ObservationTurn, UserTurn
+from planner.conversation import AssistantTurn, ObservationTurn, UserTurn
 from planner.data.answers import place
-from planner.data.desk import ChoiceMade, Desk, Voice
+from planner.data.desk import ChoiceMade, Voice
 from planner.data.exact import ExactResults, Noise
 from planner.data.labels import LabelledPicture
 from planner.data.marks import with_marks
-from planner.data.phrasebook import Phrasebook, Slots, Wording, general_nouns, numbers, read_nouns, read_wordings
+from planner.data.phrasebook import Phrasebook, read_wordings
 from planner.data.released import to_conversation, to_sample
 from planner.data.results import Asked, NoResult
 from planner.data.rows import ROWS
 from planner.data.rows.detection import count, detect, named, where
-from planner.data.rows.knowledge import look_up_beyond
-from planner.data.rows.mixed import joined
 from planner.data.rows.questions import open_question, question
-from planner.data.validation import Refused, Validator, normalised_request
+from planner.data.validation import Validator
 from planner.data.visual_questions import PROMPTS
-from planner.data.wordings import FOLDER, unadorned
+from planner.data.wordings import unadorned
 from planner.dialects import dialect
-from planner.format import Action, PlannerOutput
 from services.core.spec import Symbol
-from tests.planner_data_scenes import SILENT, VOCABULARY, desk, picture, registry
-
-TRIES = 10
-KINDS = ("options", "question", "two_pictures", "wishes")
-"""Wordings whose first column says the kind."""
-REQUESTED = [
-    "detect",
-    "where",
-    "count",
-    "segment",
-    "sam_marked",
-    "semantic",
-    "levels",
-    "example",
-    "caption",
-    "grounded_caption",
-    "tags",
-    "grounded_tags",
-    "lookup",
-    "generate",
-    "edit",
-    "inpaint_marked",
-    "repaint",
-    "chat",
-    "impossible",
-]
-"""Wordings with enough variety to learn a choice from."""
-
-
-class OneWording(Phrasebook):
-    """A phrasebook that holds nothing else."""
-
-    def __init__(self, text: str, argument: str = "", kind: str = "") -> None:
-        super().__init__(0)
-        self._only = Wording(text, argument, kind)
-
-    def deal(self, name: str, make: Callable[[], list[Wording]] | None = None) -> Wording:
-        return self._only
-
-
-def built(row: str, seed: int, *, choice_only: bool = False, voice: Voice | None = None) -> Desk | None:
-    """A finished desk of the row, None where the picture had nothing for what was drawn."""
-    one = desk(seed, choice_only=choice_only, voice=voice)
-    try:
-        with suppress(ChoiceMade):
-            ROWS[row].build(one)
-    except NoResult:
-        return None
-    return one
-
-
-def conversations(row: str, *, choice_only: bool = False) -> Iterator[Conversation]:
-    found = [one.conversation for seed in range(TRIES) if (one := built(row, seed, choice_only=choice_only))]
-    assert found, "the row never fits the picture"
-    yield from found
+from tests.planner_data_rows import TRIES, OneWording, built, conversations
+from tests.planner_data_scenes import SILENT, desk, picture, registry
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -287,32 +230,6 @@ def test_marks_are_told_in_the_gateways_words() -> None:
     assert ours == question_text(request, Gallery())
 
 
-def test_a_message_with_several_wishes_has_all_calls_in_one_plan() -> None:
-    for conversation in conversations("wishes"):
-        plans = [turn.output for turn in conversation if isinstance(turn, AssistantTurn) and turn.output.actions]
-        assert len(plans) <= 2
-        assert len(plans[-1].actions) >= 2
-
-
-def test_seams_join_wishes_into_one_sentence() -> None:
-    assert joined("{1} and {2}", "Find the dog.", "Describe it.") == "Find the dog and describe it."
-    assert joined("{1} Also: {2}", "Find the dog.", "Describe it.") == "Find the dog. Also: Describe it."
-    assert joined("{1} and {2}", "Find the dog.", "I want tags.") == "Find the dog and I want tags."
-
-
-def test_cutting_out_what_was_found_refers_to_the_boxes() -> None:
-    references = [
-        action.API_params
-        for seed in range(60)
-        if (one := built("follow_ups", seed))
-        for turn in one.turns
-        if isinstance(turn, AssistantTurn)
-        for action in turn.output.actions
-        if action.API_name == "sam"
-    ]
-    assert {"boxes": "$grounding_dino.boxes"} in references
-
-
 @pytest.mark.parametrize("kind", PROMPTS)
 def test_each_kind_of_question_has_an_answer_from_labels(kind: str) -> None:
     said = set()
@@ -377,108 +294,3 @@ def test_what_labels_do_not_tell_is_no_result() -> None:
     ):
         with pytest.raises(NoResult):
             ExactResults(SILENT).call(asked)
-
-
-def test_a_wording_is_not_repeated_before_all_are_used() -> None:
-    book = Phrasebook(3)
-    all_of_them = {wording.text for wording in read_wordings("caption")}
-    assert {book.deal("caption").text for _ in range(len(all_of_them))} == all_of_them
-
-
-def test_shards_deal_from_different_places_of_the_same_deck() -> None:
-    first, later = Phrasebook(3), Phrasebook(3, 0.5)
-    assert first.deal("caption") != later.deal("caption")
-
-
-def test_slots_keep_their_values_and_are_spared_by_slips_of_the_pen() -> None:
-    for seed in range(60):
-        one = desk(seed)
-        slots: Slots = one.slots()
-        said = slots.spoken("Replace the {noun} with {a_new}, and again the {noun}.")
-        assert said.count(slots.fill("{noun}")) >= 2
-        assert slots.fill("{a_new}") in said
-
-
-def test_every_slot_of_every_wording_can_be_filled() -> None:
-    for path in sorted(FOLDER.glob("*.tsv")):
-        if path.name in ("answer.tsv", "nouns.tsv", "read_part.tsv"):
-            continue
-        for wording in read_wordings(path.stem, kinds=path.stem in KINDS):
-            slots = desk(1).slots()
-            slots.values["wish"] = "Draw a cat."
-            filled = slots.fill(wording.text) + slots.fill(wording.argument)
-            assert "{" not in filled, (path.name, wording)
-
-
-@pytest.mark.parametrize("name", REQUESTED)
-def test_each_kind_of_request_has_150_different_wordings(name: str) -> None:
-    assert len({normalised_request(wording.text) for wording in read_wordings(name)}) >= 150
-
-
-def test_no_wording_stands_for_two_kinds_of_request() -> None:
-    owners: dict[str, str] = {}
-    shared = []
-    for path in sorted(FOLDER.glob("*.tsv")):
-        if path.stem.startswith(("follow_", "answer", "nouns", "read_part", "chat")) or path.stem == "lookup":
-            continue
-        for wording in read_wordings(path.stem, kinds=path.stem in KINDS):
-            known = owners.setdefault(normalised_request(wording.text), path.stem)
-            if known != path.stem:
-                shared.append((wording.text, known, path.stem))
-    assert not shared
-
-
-def test_a_look_up_beyond_the_picture_asks_for_what_the_request_names() -> None:
-    known = {noun.name for name in ("subjects", "names") for noun in read_nouns(name)}
-    for seed in range(40):
-        one = desk(seed)
-        (action,) = look_up_beyond(one).actions
-        assert action.API_params["query"] in known
-        assert one.choice_only, "there are no facts to answer from"
-
-
-def test_general_nouns_have_plurals() -> None:
-    nouns = general_nouns()
-    assert len(nouns) >= 200
-    assert all(noun.plural and noun.one.startswith(("a ", "an ")) for noun in nouns)
-    assert not {noun.name for noun in nouns} & {noun.name for noun in VOCABULARY.nouns}
-
-
-def test_numbers_are_read_from_coordinates() -> None:
-    assert numbers("[0.10, 0.25, 0.5, 0.75]") == [0.1, 0.25, 0.5, 0.75]
-    assert numbers("(0.32, 0.55)") == [0.32, 0.55]
-
-
-def _said(text: str, *actions: Action) -> Conversation:
-    asked = UserTurn(text=text, images=("one.jpg",))
-    return (asked, AssistantTurn(output=PlannerOutput(actions=actions, value="" if actions else "Yes.")))
-
-
-@pytest.mark.parametrize(
-    ("conversation", "reason"),
-    [
-        ((), "does not start with a person"),
-        (_said("Find it.", Action(API_name="nothing")), "an unknown skill"),
-        (_said("Find it.", Action(API_name="grounding_dino")), "grounding_dino: caption does not fit its schema"),
-        (_said("Cut.", Action(API_name="sam", API_params={"boxes": [[2, 0, 1, 1]]})), "sam: boxes does not fit"),
-        (_said("Paint.", Action(API_name="inpainting", API_params={"prompt": "a dog"})), "inpainting: no mask"),
-        (_said("Paint.", Action(API_name="controlnet", API_params={"prompt": "a dog"})), "controlnet: no image seg"),
-        (_said(" "), "an empty question"),
-        (_said("x" * 9000), "too long"),
-        (_said("Known, request!"), "a request of an evaluation set"),
-        (_said("Hi")[:1], "does not end with the planner"),
-    ],
-)
-def test_what_is_not_fit_is_refused_with_its_reason(conversation: Conversation, reason: str) -> None:
-    with pytest.raises(Refused, match=reason):
-        Validator(registry(), forbidden=["known request"]).check(conversation)
-
-
-def test_a_mask_that_an_earlier_call_makes_is_enough_for_inpainting() -> None:
-    plan = (Action(API_name="sam"), Action(API_name="inpainting", API_params={"prompt": "a dog"}))
-    Validator(registry()).check(_said("Replace this.", *plan))
-
-
-def test_skills_outside_a_recipe_are_refused() -> None:
-    with pytest.raises(Refused, match="ram: not among"):
-        Validator(registry(), ["sam"]).check(_said("Tags.", Action(API_name="ram")))

@@ -24,6 +24,7 @@ from planner.data.rows.reading import read_part, read_whole
 from planner.data.rows.referring import by_pronoun, on_another_picture
 from planner.data.rows.semantic_segmentation import whole
 from planner.data.wordings import lines
+from planner.format import Action
 
 _WRITTEN_SHARE = 0.45
 """How often several wishes are one written sentence, and not joined from single ones."""
@@ -80,6 +81,8 @@ class SeveralWishes:
         for wish in wishes[1:]:
             text = joined(desk.rng.choice(lines("seams.txt")), text, wish.text)
 
+        wishes.sort(key=lambda wish: _drawn_last(wish.actions[0]))
+
         def answer(got: Contents) -> str:
             return _together([wish.answer([content]) for wish, content in zip(wishes, got, strict=True)])
 
@@ -98,11 +101,17 @@ def _written(desk: Desk) -> Request:
         place = sum(one in NOUNS for one in kinds[:position])
         own = nouns[min(place, len(nouns) - 1) :][:1] if kind in NOUNS and nouns else []
         planned.append(PLANS[kind](slots, own))
+    planned.sort(key=lambda one: _drawn_last(one[0]))
 
     def answer(got: Contents) -> str:
         return _together([tell([content]) for (_, _, tell), content in zip(planned, got, strict=True)])
 
     return Request(text, tuple(action for action, _, _ in planned), "Several wishes.", answer)
+
+
+def _drawn_last(action: Action) -> bool:
+    """A plan's picture from nothing comes after all else: what follows it would be done to that picture."""
+    return action.API_name == "stable_diffusion"
 
 
 def _together(said: list[str]) -> str:
