@@ -10,7 +10,7 @@ from typing import Final
 
 from planner.conversation import AssistantTurn, Turn
 from planner.data.answers import listed
-from planner.data.desk import ChoiceMade, Contents, Desk, Request
+from planner.data.desk import ChoiceMade, Contents, Desk
 from planner.data.results import NoResult
 from planner.data.rows import (
     captions,
@@ -27,8 +27,9 @@ from planner.data.rows import (
     tagging,
     two_pictures,
 )
-from planner.data.rows.base import Maker, Row, SingleRequest, call
-from planner.data.rows.kinds import EVERY, NAMED, SEVERAL, UNDERSTANDING
+from planner.data.rows.base import Maker, Row, SingleRequest
+from planner.data.rows.kinds import EVERY, SEVERAL, UNDERSTANDING
+from planner.data.rows.stand_ins import INSTEAD, REPLACEABLE, helpers
 from planner.data.wordings import lines
 from planner.format import Action
 
@@ -59,7 +60,6 @@ _ANSWERS = (
     "I am sorry, but {} not available now.",
     "I cannot do this: {} not available at the moment.",
 )
-_NO_BOXES = "Boxes are not available now."
 MAKERS: Final[tuple[Maker, ...]] = (
     *EVERY, interactive.segment_by_example, painting.edit_post, painting.generate_post, painting.inpaint_named
 )  # fmt: skip
@@ -159,8 +159,8 @@ def _declined(desk: Desk) -> None:
 
 def _made_up_for(desk: Desk) -> None:
     """The next best tool is taken."""
-    request = desk.rng.choice(_REPLACEABLE)(desk)
-    instead = _INSTEAD[request.actions[0].API_name](request)
+    request = desk.rng.choice(REPLACEABLE)(desk)
+    instead = INSTEAD[request.actions[0].API_name](request)
     lacking = {action.API_name for action in request.actions} - {action.API_name for action in instead.actions}
     desk.perform(instead)
     _offer(desk, kept=_called(desk.turns), lost=lacking)
@@ -247,103 +247,13 @@ def _lost(desk: Desk, actions: Sequence[Action], lacking: Sequence[str], kept: C
     where the place is taken by what is called elsewhere."""
     lost = set(lacking)
     for action in actions:
-        helpers = _helpers(action) if action.API_name in lacking else ()
-        if helpers and not lost & set(helpers):
-            spare = [name for name in helpers if name not in kept]
+        stand_ins = helpers(action) if action.API_name in lacking else ()
+        if stand_ins and not lost & set(stand_ins):
+            spare = [name for name in stand_ins if name not in kept]
             if not spare:
                 return set()
             lost.add(desk.rng.choice(spare))
     return lost
 
-
-def _helpers(action: Action) -> tuple[str, ...]:
-    """The tools that together can take the place of a call."""
-    if action.API_name == "blip2" and "prompt" in action.API_params:
-        return ()
-    if action.API_name == "sam" and str(action.API_params.get("boxes", "")).startswith(f"${detection.SKILL}"):
-        return (instance_segmentation.SKILL,)
-    return _HELPERS.get(action.API_name, ())
-
-
-_HELPERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "blip2": ("blip2+grounding_dino",),
-    "blip2+grounding_dino": ("blip2",),
-    "grounding_dino": ("grounding_dino+sam",),
-    "grounding_dino+sam": ("grounding_dino", "sam"),
-    "ram": ("ram+grounding_dino",),
-    "ram+grounding_dino": ("ram",),
-    "semantic_sam": ("sam",),
-}
-
-
-def _boxes_then_masks(request: Request) -> Request:
-    """The detector and masks of its boxes; what comes after the masks stays."""
-    found = call(detection.SKILL, **request.actions[0].API_params)
-    masks = call("sam", boxes=f"${detection.SKILL}.boxes")
-    return replace(
-        request,
-        actions=(found, masks, *request.actions[1:]),
-        answer=lambda got: request.answer([got[0], *got[2:]]),
-    )
-
-
-def _masks_with_boxes(request: Request) -> Request:
-    found = call(instance_segmentation.SKILL, **request.actions[0].API_params)
-    return replace(request, actions=(found,), thoughts="Cut it out.")
-
-
-def _caption_alone(request: Request) -> Request:
-    return replace(
-        request,
-        actions=(call("blip2"),),
-        thoughts="Describe it.",
-        answer=lambda got: f"{captions.answer(got)} {_NO_BOXES}",
-    )
-
-
-def _caption_with_boxes(request: Request) -> Request:
-    return replace(request, actions=(call("blip2+grounding_dino"),), thoughts="Sentence with boxes.")
-
-
-def _tags_alone(request: Request) -> Request:
-    return replace(
-        request, actions=(call("ram"),), thoughts="Tags.", answer=lambda got: f"{tagging.listing(got)} {_NO_BOXES}"
-    )
-
-
-def _tags_with_boxes(request: Request) -> Request:
-    return replace(request, actions=(call("ram+grounding_dino"),), thoughts="All with boxes.", answer=tagging.located)
-
-
-def _one_mask(request: Request) -> Request:
-    if not request.marks:
-        raise NoResult("the place stands in the text itself")
-
-    def answer(got: Contents) -> str:
-        return "Here is one mask: several levels are not available now."
-
-    return replace(request, actions=(call("sam"),), thoughts="Mask the marked.", answer=answer)
-
-
-_INSTEAD: Final[Mapping[str, Callable[[Request], Request]]] = {
-    "grounding_dino": _masks_with_boxes,
-    "grounding_dino+sam": _boxes_then_masks,
-    "blip2+grounding_dino": _caption_alone,
-    "blip2": _caption_with_boxes,
-    "ram+grounding_dino": _tags_alone,
-    "ram": _tags_with_boxes,
-    "semantic_sam": _one_mask,
-}
-
-_REPLACEABLE: Final[tuple[Maker, ...]] = (
-    *NAMED,
-    captions.caption,
-    captions.grounded,
-    tagging.tag,
-    tagging.locate_all,
-    interactive.segment_levels,
-    painting.inpaint_named,
-)
-"""Requests whose first call another tool can take over."""
 
 ROW = MissingTool()
