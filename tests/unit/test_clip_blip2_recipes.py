@@ -225,7 +225,7 @@ def test_blip2s_vision_tower_sees_what_clips_saw(clip_recipe: ClipRecipe, clip_f
 def blip2_recipe(world: Any, clip_folder: Path) -> Blip2Recipe:
     torch.manual_seed(0)
     config = Blip2RecipeConfig(batch_size=4, width=64, q_former_layers=2, text_layers=1, queries=4, questions=2)
-    return Blip2Recipe(config, world, {"clip": clip_folder})
+    return Blip2Recipe(config, world, {"clip": clip_folder, **TRUNK})
 
 
 def test_blip2_learns_a_batch_and_scores_itself(blip2_recipe: Blip2Recipe) -> None:

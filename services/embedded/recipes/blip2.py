@@ -1,9 +1,9 @@
 """BLIP-2 (arXiv 2301.12597) at tiny size: captions and answers, learnt together, on the vision tower of our CLIP.
 
-There is no language model to build on: the small OPT learns its few words along with the Q-Former, and the vision
-tower goes on learning slowly. Sentences alone are slow to teach the Q-Former what is in a picture, so while it trains,
-a linear head that is thrown away afterwards names the tags of the picture from its queries; in the paper the losses of
-its first stage (contrast and matching of pictures and texts) do that.
+There is no language model to build on: the small OPT learns its few words along with the Q-Former. Sentences alone are
+slow to teach what is in a picture. So linear heads that are thrown away afterwards name the tags of the picture from
+the Q-Former's queries (in the paper the losses of its first stage, contrast and matching, do that), and from the vision
+tower's patches what covers each, and what the trunk sees there: the tower goes on learning as it did in CLIP.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from services.embedded.training.cover_loss import cover_loss
 from services.embedded.training.opt_tokens import END, IMAGE, PAD, opt_tokenizer
 from services.embedded.training.pictures import IMAGENET_MEAN, IMAGENET_STD, normalised, plain_view
 from services.embedded.training.recipe import Recipe, RecipeConfig
 from services.embedded.training.seen import varied_scene
 from services.embedded.training.segments import CLASSES, class_map
 from services.embedded.training.tag_loss import asymmetric_loss, shown_tags
+from services.embedded.training.teacher import TrunkTeacher, likeness_loss
 from services.embedded.training.vision_transfer import blip2_vision_weights
 from services.embedded.world.language import named_concepts, named_scene, plain_caption
 from services.embedded.world.questions import questions
@@ -31,6 +33,8 @@ from services.skills.blip2 import first_line, question
 IGNORED = -100
 POSITIONS = 512
 PICTURES_TO_FOLD = 64
+PATCH = 16
+"""Pixels of a patch's side in our CLIP, and of the trunk's cells that teach it."""
 CAPTION_TOKENS, ANSWER_TOKENS = 64, 24
 
 
@@ -38,7 +42,7 @@ class Blip2RecipeConfig(RecipeConfig):
     steps: int = 12_000
     batch_size: int = 48
     learning_rate: float = 8e-4
-    vision_rate: float = 0.3
+    vision_rate: float = 0.6
     """The vision tower's learning rate, as a part of `learning_rate`."""
     ema: float = 0.998
     questions: int = 3
@@ -48,24 +52,32 @@ class Blip2RecipeConfig(RecipeConfig):
     q_former_layers: int = 4
     text_layers: int = 4
     tag_weight: float = 0.25
+    dense_weight: float = 0.5
+    teacher_weight: float = 1.0
     gamma_negative: float = 3.0
     dev_scenes: int = 256
 
 
-class TaggedBlip2(torch.nn.Module):
-    """BLIP-2 and, for training alone, the tags that its queries name."""
+class TaughtBlip2(torch.nn.Module):
+    """BLIP-2 and, for training alone, what its queries and its patches say of the picture."""
 
-    def __init__(self, blip2: Any) -> None:
+    def __init__(self, blip2: Any, taught: int) -> None:
         super().__init__()
         self.blip2 = blip2
         self.tags = torch.nn.Linear(blip2.config.text_config.hidden_size, len(CLASSES))
         torch.nn.init.constant_(self.tags.bias, -5.0)
+        width = blip2.config.vision_config.hidden_size
+        self.cells = torch.nn.Linear(width, len(CLASSES))
+        self.taught = torch.nn.Linear(width, taught)
 
-    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """What the language model sees of each picture, [batch, queries, width]; tag logits [batch, tags], each the
-        soft maximum over queries."""
-        seen = self.blip2.get_image_features(pictures).pooler_output
-        return seen, self.tags(seen).float().logsumexp(1)
+        soft maximum over queries; of each patch class logits [batch, side, side, tags] and features."""
+        outputs = self.blip2.get_image_features(pictures)
+        seen, patches = outputs.pooler_output, outputs.last_hidden_state[:, 1:]
+        side = int(patches.shape[1] ** 0.5)
+        grid = patches.unflatten(1, (side, side))
+        return seen, self.tags(seen).float().logsumexp(1), self.cells(grid).float(), self.taught(grid)
 
 
 class Blip2Recipe(Recipe[Blip2RecipeConfig]):
@@ -73,12 +85,16 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
 
     name = "blip2"
     metric = "objects_f1"
-    needs = ("clip",)
+    needs = ("clip", "trunk")
     Config = Blip2RecipeConfig
 
     @cached_property
     def tokenizer(self) -> Any:
         return opt_tokenizer()
+
+    @cached_property
+    def teacher(self) -> TrunkTeacher:
+        return TrunkTeacher(self.checkpoints["trunk"], (PATCH,))
 
     @cached_property
     def size(self) -> int:
@@ -87,7 +103,7 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
 
         return int(CLIPConfig.from_pretrained(self.checkpoints["clip"]).vision_config.image_size)
 
-    def build(self) -> TaggedBlip2:
+    def build(self) -> TaughtBlip2:
         from transformers import Blip2Config, Blip2ForConditionalGeneration, CLIPModel
 
         clip = CLIPModel.from_pretrained(self.checkpoints["clip"]).float().vision_model
@@ -134,7 +150,7 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
         # Queries that start alike stay alike.
         torch.nn.init.normal_(blip2.query_tokens, std=0.5)
         blip2.vision_model.load_state_dict(blip2_vision_weights(clip, self._to_fold()))
-        return TaggedBlip2(blip2)
+        return TaughtBlip2(blip2, self.teacher.channels[0])
 
     def _to_fold(self) -> Any:
         count = min(PICTURES_TO_FOLD, len(self.data.train))
@@ -157,18 +173,19 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
         ]
 
     def batch(self, rng: np.random.Generator) -> dict[str, Any]:
-        pictures, tags = [], []
+        pictures, classes = [], []
         texts: list[tuple[str, str]] = []
         for index in rng.integers(0, len(self.data.train), self.config.batch_size):
             scene = self.data.train[int(index)]
             view, seen = varied_scene(scene, self.size, rng)
             pictures.append(view.image)
-            tags.append(shown_tags(class_map(scene, view.instances)))
+            classes.append(class_map(scene, view.instances))
             texts.extend(self._texts(seen, rng))
         ids, labels = self._tokens(texts)
         return {
             "pictures": torch.from_numpy(np.stack(pictures)),
-            "tags": torch.from_numpy(np.stack(tags)),
+            "tags": torch.from_numpy(np.stack([shown_tags(one) for one in classes])),
+            "classes": torch.from_numpy(np.stack(classes)),
             "input_ids": ids,
             "labels": labels,
         }
@@ -196,7 +213,8 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
     def loss(self, model: Any, batch: dict[str, Any]) -> dict[str, Any]:
         """Each picture goes through the vision tower once for all that is said of it."""
         blip2 = model.blip2
-        seen, named = model(normalised(batch["pictures"]))
+        pictures = normalised(batch["pictures"])
+        seen, named, covered, features = model(pictures)
         ids, labels = batch["input_ids"], batch["labels"]
         each = len(ids) // len(seen)
         words = blip2.get_input_embeddings()(ids)
@@ -211,9 +229,14 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
         row = torch.arange(len(ids), device=ids.device)[:, None].expand_as(wanted)[wanted != IGNORED]
         is_caption = row % each == 0
         caption, answer = losses[is_caption].mean(), losses[~is_caption].mean()
-        tags = asymmetric_loss(named, batch["tags"], self.config.gamma_negative)
-        loss = caption + answer + self.config.tag_weight * tags
-        return {"loss": loss, "caption": caption, "answer": answer, "tags": tags}
+        losses = {
+            "caption": caption,
+            "answer": answer,
+            "tags": self.config.tag_weight * asymmetric_loss(named, batch["tags"], self.config.gamma_negative),
+            "cells": self.config.dense_weight * cover_loss(covered, batch["classes"]),
+            "teacher": self.config.teacher_weight * likeness_loss([features], self.teacher(pictures)),
+        }
+        return {"loss": torch.stack(list(losses.values())).sum(), **losses}
 
     def evaluate(self, model: Any) -> dict[str, float]:
         """Concepts named in captions (F1), background and caption right, and answers right."""
