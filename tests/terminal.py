@@ -36,9 +36,9 @@ class Terminal:
     def line(self, text: str) -> None:
         self.type(text + "\r")
 
-    def wait_for(self, text: str) -> str:
+    def wait_for(self, text: str, wait_s: float = WAIT_S) -> str:
         """What is written up to and with `text`, from where the last wait ended."""
-        give_up = time.monotonic() + WAIT_S
+        give_up = time.monotonic() + wait_s
         while text not in self.seen[self._read_to :]:
             self._read_some(give_up - time.monotonic(), text)
         start, self._read_to = self._read_to, self.seen.index(text, self._read_to) + len(text)
@@ -47,6 +47,18 @@ class Terminal:
     def interrupt(self) -> None:
         """Ctrl-C."""
         self.type("\x03")
+
+    def interrupt_until(self, text: str) -> str:
+        """Ctrl-C at a prompt, pressed again where nothing follows: Python's readline does not notice one that comes
+        just before it waits for the next key."""
+        give_up = time.monotonic() + WAIT_S
+        while True:
+            self.interrupt()
+            try:
+                return self.wait_for(text, wait_s=5.0)
+            except TimeoutError:
+                if time.monotonic() > give_up:
+                    raise
 
     def end(self) -> int:
         """Read until the command ends; its exit status."""

@@ -115,8 +115,7 @@ def test_ctrl_c_drops_a_line_and_the_chat_goes_on(address: str, folder: Path) ->
         chat.wait_for("you> ")
         chat.type("never mind")
         chat.wait_for("never mind")
-        chat.interrupt()
-        assert "(/quit or Ctrl-D ends)" in chat.wait_for("you> ")
+        assert "(/quit or Ctrl-D ends)" in chat.interrupt_until("you> ")
         assert "You asked: Hi" in said(chat, "Hi")
 
 
