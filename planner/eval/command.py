@@ -60,13 +60,17 @@ class PlannerChoice:
 
     @property
     def weights(self) -> Path | None:
-        """The folder that `model` names to the embedded planner.
+        """The folder that `model` names to the embedded planner, or the weights that ship; None for an endpoint.
 
         Raises:
             EvaluationError: there is no adapter in it.
         """
-        if self.is_url or not self.model:
+        from planner.model import WEIGHTS
+
+        if self.is_url:
             return None
+        if not self.model:
+            return WEIGHTS
         try:
             return newest(Path(self.model))
         except NoWeights as error:
@@ -78,7 +82,7 @@ class PlannerChoice:
         content = {"weights": content_hash(self.weights)} if self.weights else {}
         return {
             "planner": self.planner,
-            "model": str(self.weights or self.model or "default"),
+            "model": str(self.weights if self.weights and self.model else self.model or "default"),
             "dialect": self.dialect or ("openai_tools" if self.is_url else "json"),
             "skills": ", ".join(self.skills) or "all",
             **known,
@@ -126,19 +130,19 @@ async def opened_planner(choice: PlannerChoice, pictures: Pictures | None = None
         return
     if choice.planner not in ("embedded", "embedded-vllm"):
         raise EvaluationError(f"--planner {choice.planner}: use embedded, embedded-vllm, or an endpoint's URL.")
-    from planner.model import WEIGHTS
-
+    weights = choice.weights
+    assert weights is not None, "only an endpoint has none"
     form = dialect(choice.dialect or "json", choice.learned)
     if choice.planner == "embedded-vllm":
         from planner.eval.in_process import opened_engine
 
-        async with opened_engine(choice.weights or WEIGHTS, pictures) as served:
+        async with opened_engine(weights, pictures) as served:
             yield PlannerClient(served, form, choice.planner, told)
         return
     from planner.eval.local import LocalEngine, TransformersPlanner
 
     with tempfile.TemporaryDirectory(prefix="weights-") as folder:
-        writer = TransformersPlanner(complete(choice.weights, Path(folder)) if choice.weights else WEIGHTS)
+        writer = TransformersPlanner(complete(weights, Path(folder)))
         yield PlannerClient(LocalEngine(writer, pictures), form, choice.planner, told)
 
 

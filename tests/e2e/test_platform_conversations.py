@@ -24,7 +24,6 @@ from tests.e2e.conversations import (
     TAG,
     Conversation,
     Platform,
-    tags_boxes_and_masks_of_one_picture,
 )
 from tests.e2e.scenes import Scene
 from tests.openai_server import serving_in_a_thread
@@ -74,15 +73,7 @@ def test_composed_wishes_of_the_paper_are_met(
         conversation.have(way, platform)
 
 
-# "Tag it and cut out the koala." after three other questions: it cuts out, and forgets to tag.
-BEYOND_IT = {tags_boxes_and_masks_of_one_picture}
-OWN_PLANNERS = [
-    pytest.param(one, marks=[pytest.mark.xfail(reason="two wishes in one, late")] if one.have in BEYOND_IT else [])
-    for one in dict.fromkeys((*FOR_EVERY_CLIENT, *COMPOSED))
-]
-
-
-@pytest.mark.parametrize("conversation", OWN_PLANNERS, ids=lambda one: one.name)
+@pytest.mark.parametrize("conversation", dict.fromkeys((*FOR_EVERY_CLIENT, *COMPOSED)), ids=lambda one: one.name)
 def test_the_profiles_own_planner_leads_what_it_has_learned(
     stack: Stack, platform: Platform, conversation: Conversation
 ) -> None:

@@ -24,6 +24,8 @@ from planner.eval.command import (
     opened_planner,
     time_limit,
 )
+from planner.eval.weights import content_hash
+from planner.model import WEIGHTS
 from services.core.context import CallContext
 from tests.openai_server import Endpoint, calls, serving_in_a_thread, text
 
@@ -168,3 +170,9 @@ async def test_a_planner_is_told_of_the_chosen_skills_whatever_a_platform_offers
             context = CallContext("r", "me", time.time() + 20)
             assert [event async for event in planner.plan(request, context)]
     assert [tool["function"]["name"] for tool in endpoint.asked[0]["tools"]] == ["ram"]
+
+
+def test_results_depend_on_the_weights_that_ship_where_none_are_named() -> None:
+    about = PlannerChoice("embedded-vllm").about()
+    assert (about["model"], about["weights"]) == ("default", content_hash(WEIGHTS))
+    assert "weights" not in PlannerChoice("https://example.org/v1", "name").about()
