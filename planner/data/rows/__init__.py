@@ -6,50 +6,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from planner.data.rows import (
-    captions,
-    conversation,
-    detection,
-    instance_segmentation,
-    interactive,
-    knowledge,
-    missing,
-    mixed,
-    painting,
-    questions,
-    reading,
-    remarks,
-    semantic_segmentation,
-    tagging,
-    two_pictures,
-)
+from planner.data.rows import captions, conversation, missing, mixed, remarks
 from planner.data.rows.base import Row
+from planner.data.rows.calling import CALLING
 
 ROWS: Final[Mapping[str, Row]] = MappingProxyType(
     {
         row.name: row
         for row in (
-            detection.ROW,
-            semantic_segmentation.ROW,
-            instance_segmentation.ROW,
-            captions.GROUNDED,
-            tagging.GROUNDED,
-            captions.ROW,
-            tagging.ROW,
-            reading.ROW,
-            knowledge.ROW,
-            painting.GENERATION,
-            painting.EDITING,
-            interactive.SAM,
-            interactive.LEVELS,
-            interactive.EXAMPLE,
-            painting.INPAINTING,
-            painting.LAYOUT,
-            painting.GENERATION_POST,
-            painting.EDITING_POST,
+            *CALLING,
             *mixed.ROWS,
-            questions.ROW,
-            two_pictures.ROW,
             conversation.CHAT,
             conversation.IMPOSSIBLE,
             conversation.NO_PICTURE,

@@ -13,21 +13,13 @@ from planner.data.answers import listed
 from planner.data.desk import ChoiceMade, Contents, Desk
 from planner.data.results import NoResult
 from planner.data.rows import (
-    captions,
     conversation,
-    detection,
-    instance_segmentation,
     interactive,
-    knowledge,
     mixed,
     painting,
-    questions,
-    reading,
-    semantic_segmentation,
-    tagging,
-    two_pictures,
 )
 from planner.data.rows.base import Maker, Row, SingleRequest
+from planner.data.rows.calling import CALLING
 from planner.data.rows.kinds import EVERY, SEVERAL, UNDERSTANDING
 from planner.data.rows.stand_ins import INSTEAD, REPLACEABLE, helpers
 from planner.data.wordings import lines
@@ -64,32 +56,8 @@ MAKERS: Final[tuple[Maker, ...]] = (
     *EVERY, interactive.segment_by_example, painting.edit_post, painting.generate_post, painting.inpaint_named
 )  # fmt: skip
 """Requests of which some calls each of these skills."""
-_CALLING: Final[tuple[tuple[float, Row], ...]] = (
-    *(
-        (1.0, row)
-        for row in (
-            detection.ROW,
-            semantic_segmentation.ROW,
-            instance_segmentation.ROW,
-            captions.GROUNDED,
-            tagging.GROUNDED,
-            captions.ROW,
-            tagging.ROW,
-            reading.ROW,
-            knowledge.ROW,
-            painting.GENERATION,
-            painting.EDITING,
-            interactive.SAM,
-            interactive.LEVELS,
-            interactive.EXAMPLE,
-            painting.INPAINTING,
-            painting.LAYOUT,
-            painting.GENERATION_POST,
-            painting.EDITING_POST,
-            questions.ROW,
-            two_pictures.ROW,
-        )
-    ),
+_WEIGHTED: Final[tuple[tuple[float, Row], ...]] = (
+    *((1.0, row) for row in CALLING),
     *((4.0 if row.name == "follow_ups" else 2.0, row) for row in mixed.ROWS),
 )
 """Rows that call something, with their weights: the same for wishes that can be met and for those that cannot."""
@@ -189,7 +157,7 @@ def _met_in_part(desk: Desk) -> None:
 
 def _calling(desk: Desk) -> None:
     """Wishes of some row, and now and then another one before them; what only a call can answer ends with it."""
-    weights, rows = zip(*_CALLING, strict=True)
+    weights, rows = zip(*_WEIGHTED, strict=True)
     row: Row = desk.rng.choices(rows, weights)[0]
     if isinstance(row, SingleRequest) and desk.rng.random() < _EARLIER_SHARE:
         desk.perform(desk.rng.choice(UNDERSTANDING)(desk))
