@@ -16,6 +16,7 @@ from planner.api import Planner
 from planner.client import PlannerClient
 from planner.dialects import dialect
 from planner.eval.weights import NoWeights, complete, content_hash, newest
+from planner.model import WEIGHTS
 from services.core.errors import UnknownSkill
 from services.core.images import DATA_KEY
 from services.core.registry import discover
@@ -65,8 +66,6 @@ class PlannerChoice:
         Raises:
             EvaluationError: there is no adapter in it.
         """
-        from planner.model import WEIGHTS
-
         if self.is_url:
             return None
         if not self.model:
@@ -82,7 +81,7 @@ class PlannerChoice:
         content = {"weights": content_hash(self.weights)} if self.weights else {}
         return {
             "planner": self.planner,
-            "model": str(self.weights if self.weights and self.model else self.model or "default"),
+            "model": str(self.weights) if self.model and not self.is_url else self.model or "default",
             "dialect": self.dialect or ("openai_tools" if self.is_url else "json"),
             "skills": ", ".join(self.skills) or "all",
             **known,
