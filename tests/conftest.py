@@ -33,10 +33,15 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def empty_redis_url(redis_url: str) -> str:
-    """The same Redis with nothing in it."""
-    with redis_client.Redis.from_url(redis_url) as client:
-        client.flushall()
-    return redis_url
+    """Another database of the same Redis, with nothing in it.
+
+    A gateway that lives as long as the test run takes jobs and writes sessions in the first database: here it
+    would take the jobs of a test that counts them.
+    """
+    url = f"{redis_url.removesuffix('/0')}/1"
+    with redis_client.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
 
 
 def free_port() -> int:
