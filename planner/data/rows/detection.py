@@ -18,11 +18,11 @@ _IN_NUMBERS = re.compile(r"coordinate|bound|bbox|x0|corner|xyxy|\bbox (of|for)|b
 
 def asked_nouns(desk: Desk, slots: Slots, wording: Wording) -> list[Noun]:
     """The things that a filled wording is about, in its order: those of its argument where it has one."""
-    if wording.argument and not wording.argument.startswith("{"):
-        desk.ask_beyond()
-        return [noun(wording.argument)]
+    names = captioned(slots, wording).split(" . ")
     by_name = {noun.name: noun for noun in slots.nouns}
-    return [by_name[name] for name in captioned(slots, wording).split(" . ")]
+    if any(name not in by_name for name in names):
+        desk.ask_beyond()
+    return [by_name.get(name) or noun(name) for name in names]
 
 
 def thresholds(slots: Slots) -> dict[str, float]:
