@@ -9,7 +9,7 @@ from planner.data.desk import Contents, Desk, Request
 from planner.data.labels import Noun
 from planner.data.phrasebook import Slots, Wording, read_nouns, read_wordings
 from planner.data.rows.base import SingleRequest, call
-from planner.data.rows.options import stating
+from planner.data.rows.options import stated, stating
 
 SKILL = "clip_retrieval"
 _TOLD_MAX = 2
@@ -48,8 +48,8 @@ def look_up_beyond(desk: Desk) -> Request:
 
 def _asked(slots: Slots, wording: Wording) -> Request:
     text = slots.spoken(wording.text)
-    params = {"query": slots.fill(wording.argument)} if wording.argument else {}
-    return Request(text, (call(SKILL, **params),), "Known facts.", answer)
+    query = {"query": slots.fill(wording.argument)} if wording.argument else {}
+    return Request(text, (call(SKILL, **query, **stated(slots)),), "Known facts.", answer)
 
 
 def _naming() -> list[Wording]:
