@@ -11,13 +11,14 @@ from planner.data.desk import ANSWERED, Contents, Desk, Request
 from planner.data.labels import Noun
 from planner.data.phrasebook import read_wordings
 from planner.data.results import NoResult
-from planner.data.rows.base import argument, call, captioned
+from planner.data.rows.base import Maker, argument, call, captioned
 from planner.data.rows.captions import caption
 from planner.data.rows.conversation import chat, impossible
 from planner.data.rows.detection import SKILL as DETECTOR
-from planner.data.rows.detection import detect, found
+from planner.data.rows.detection import count, detect, found, where
 from planner.data.rows.interactive import segment_levels, segment_marked
 from planner.data.rows.kinds import NAMED, SEVERAL, UNDERSTANDING
+from planner.data.rows.later import after_talk, another_tool, known_already, the_same_elsewhere
 from planner.data.rows.painting import along_this_map, edit, generate, inpaint_marked, marked
 from planner.data.rows.plans import NOUNS, PLANS
 from planner.data.rows.reading import read_part, read_whole
@@ -30,6 +31,7 @@ _WRITTEN_SHARE = 0.45
 """How often several wishes are one written sentence, and not joined from single ones."""
 _EARLIER_SHARE = 0.4
 """How often follow-ups and several wishes come late: another wish was met before."""
+_FINDING: tuple[Maker, ...] = (detect, detect, where, count)
 _MIX = (
     "grounding_dino",
     "grounding_dino+sam",
@@ -153,6 +155,10 @@ class FollowUps:
             (0.06, _remark),
             (0.18, by_pronoun),
             (0.16, on_another_picture),
+            (0.25, another_tool),
+            (0.2, after_talk),
+            (0.12, the_same_elsewhere),
+            (0.14, known_already),
         )
         weights, makers = zip(*kinds, strict=True)
         chosen = desk.rng.choices(makers, weights)[0]
@@ -199,7 +205,7 @@ def _how_many(desk: Desk) -> None:
 
 
 def _cut_out(desk: Desk) -> None:
-    _, got = _detected(desk)
+    _, got = _detected(desk, desk.rng.choice(_FINDING))
     if not got[0]["boxes"]:
         raise NoResult("nothing was found that could be cut out")
     boxes: Any = f"${DETECTOR}.boxes"
@@ -209,8 +215,8 @@ def _cut_out(desk: Desk) -> None:
     desk.perform(Request(text, (call("sam", boxes=boxes),), "Mask the marked.", lambda got: said))
 
 
-def _detected(desk: Desk) -> tuple[Request, Contents]:
-    first = detect(desk)
+def _detected(desk: Desk, maker: Maker = detect) -> tuple[Request, Contents]:
+    first = maker(desk)
     desk.ask(first)
     got = desk.run(first)
     desk.say(first.answer(got), ANSWERED)

@@ -47,6 +47,7 @@ PLANS: Final[Mapping[str, Plan]] = MappingProxyType(
         "count": _named("grounding_dino", "Count them.", lambda nouns, got: there(nouns, got[0])),
         "cut": _named("grounding_dino+sam", "Cut it out.", _found),
         "caption": lambda slots, nouns: (call("blip2"), "Describe it.", captions.answer),
+        "gcaption": lambda slots, nouns: (call("blip2+grounding_dino"), "Sentence with boxes.", captions.answer),
         "tags": lambda slots, nouns: (call("ram"), "Tags.", tagging.listing),
         "gtags": lambda slots, nouns: (call("ram+grounding_dino"), "All with boxes.", tagging.located),
         "read": lambda slots, nouns: (call("easyocr"), "Read.", read),

@@ -57,6 +57,10 @@ def open_question(desk: Desk) -> Request:
     return _asked(desk, _OPEN)
 
 
+def colour_question(desk: Desk) -> Request:
+    return _asked(desk, "colour")
+
+
 def _asked(desk: Desk, kind: str) -> Request:
     wording = desk.book.of_kind("question", kind)
     slots = _slots(desk, kind)

@@ -30,7 +30,7 @@ def _vocabulary() -> tuple[str, ...]:
 
 
 def read_whole(desk: Desk) -> Request:
-    _with_text(desk)
+    with_text(desk)
     wording = desk.book.deal("read_whole", lambda: [Wording(text) for text in words().read_whole])
     text = desk.slots().spoken(wording.text)
     return Request(text, (call(SKILL),), "Read.", read)
@@ -38,7 +38,7 @@ def read_whole(desk: Desk) -> Request:
 
 def read_other(desk: Desk) -> Request:
     """A question that needs the text, about something that the texts have no part for."""
-    _with_text(desk)
+    with_text(desk)
     wording = desk.book.deal("read_other", lambda: [Wording(text) for text in words().read_other])
     return Request(desk.slots().spoken(wording.text), (call(SKILL),), "Read.", read)
 
@@ -65,7 +65,7 @@ def read(got: Contents) -> str:
     return whole_text(str(got[0]["text"])) if got[0]["text"] else NOTHING_FOUND
 
 
-def _with_text(desk: Desk) -> None:
+def with_text(desk: Desk) -> None:
     """Give the desk's picture a made-up text, unless its own, or that it has none, is to be told."""
     own = _OWN_SHARE if desk.picture.lines else 0.08
     if desk.rng.random() >= own:

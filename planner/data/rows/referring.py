@@ -20,7 +20,7 @@ ORIGINAL: Final = "image 1"
 """How the gateway numbers the picture that came first (`gateway.orchestrator.gallery`)."""
 _AFTER: Final[Mapping[str, tuple[str, ...]]] = {
     "grounding_dino": ("facts", "edit", "colour"),
-    "grounding_dino+sam": ("facts", "edit", "colour", "where"),
+    "grounding_dino+sam": ("facts", "edit", "colour", "where", "find"),
     "clip_retrieval": ("find", "where", "count", "cut", "edit", "colour"),
 }
 """What may still be wished for with a thing that a tool was called for."""
