@@ -15,15 +15,19 @@ from planner.data.rows.instance_segmentation import segment
 from planner.data.rows.knowledge import look_up
 from planner.data.rows.painting import edit, generate
 from planner.data.rows.plans import PLANS, Planned
+from planner.data.rows.questions import colour_question
 
 ORIGINAL: Final = "image 1"
 """How the gateway numbers the picture that came first (`gateway.orchestrator.gallery`)."""
 _AFTER: Final[Mapping[str, tuple[str, ...]]] = {
-    "grounding_dino": ("facts", "edit", "colour"),
-    "grounding_dino+sam": ("facts", "edit", "colour", "where", "find"),
-    "clip_retrieval": ("find", "where", "count", "cut", "edit", "colour"),
+    "Find it.": ("facts", "edit", "colour", "look"),
+    "Count them.": ("facts", "edit", "colour", "look", "find"),
+    "Cut it out.": ("facts", "edit", "colour", "look", "where", "find"),
+    "Known facts.": ("find", "where", "count", "cut", "edit", "colour", "look"),
+    "Look.": ("facts", "find", "where", "count", "cut", "edit"),
 }
-"""What may still be wished for with a thing that a tool was called for."""
+"""What may still be wished for with a thing that something was asked about, by the thoughts of that request."""
+_COLOUR_OF: Final = "what color is the "
 _GENERATED_SHARE = 0.35
 _BOTH_SHARE = 0.4
 """How often a wish about the made picture follows one about the original."""
@@ -31,19 +35,24 @@ _BOTH_SHARE = 0.4
 
 def by_pronoun(desk: Desk) -> None:
     """'What is known about them?' after a request that named the thing."""
-    first: Request = desk.rng.choice((detect, where, count, segment, look_up))(desk)
-    action = first.actions[0]
-    noun = _named(desk, str(action.API_params.get("caption", action.API_params.get("query", ""))))
+    first: Request = desk.rng.choice((detect, where, count, segment, look_up, colour_question))(desk)
+    noun = _named(desk, first)
     desk.perform(first)
-    kind = desk.rng.choice(_AFTER[action.API_name])
+    kind = desk.rng.choice(_AFTER[first.thoughts])
     wording, slots = desk.book.of_kind("follow_it", kind), desk.slots([])
     slots.nouns = [noun]
     text = slots.spoken(wording.text)
+    # Labels do not answer an open question: the conversation ends with the call.
+    desk.choice_only = desk.choice_only or kind == "look"
     planned, thoughts, answer = _planned(kind, slots, wording)
     desk.perform(Request(text, (planned,), thoughts, answer))
 
 
-def _named(desk: Desk, name: str) -> Noun:
+def _named(desk: Desk, request: Request) -> Noun:
+    """The one thing that a request names: as a detector's caption, in a query, or in a question."""
+    params = request.actions[0].API_params
+    name = str(params.get("caption", params.get("query", params.get("prompt", ""))))
+    name = name.removeprefix(_COLOUR_OF).removesuffix("?")
     noun = next((noun for noun in desk.vocabulary.nouns if noun.name == name), None)
     if noun is None:
         raise NoResult("what was named is not one kind of thing of the source")
@@ -56,8 +65,10 @@ def _planned(kind: str, slots: Slots, wording: Wording) -> Planned:
         prompt = argument(slots, wording, "")
         return call("instruct_pix2pix", prompt=prompt), "Edit it.", lambda got: f"Done: {prompt}."
     if kind == "colour":
-        asked = f"what color is the {noun.name}?"
+        asked = f"{_COLOUR_OF}{noun.name}?"
         return call("blip2", prompt=asked), "Look.", lambda got: f"The {noun.name} is {got[0]['caption']}."
+    if kind == "look":
+        return call("blip2", prompt=argument(slots, wording, "")), "Look.", lambda got: str(got[0]["caption"])
     return PLANS[kind](slots, [noun])
 
 
