@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from planner.data.phrasebook import Phrasebook, Slots, general_nouns, numbers, read_nouns, read_wordings
-from planner.data.rows.knowledge import look_up_beyond
+from planner.data.phrasebook import Phrasebook, Slots, Wording, general_nouns, numbers, read_nouns, read_wordings
+from planner.data.rows.knowledge import look_up, look_up_beyond
 from planner.data.validation import normalised_request
 from planner.data.wordings import FOLDER
 from tests.planner_data_scenes import VOCABULARY, desk
@@ -91,6 +91,15 @@ def test_a_look_up_beyond_the_picture_asks_for_what_the_request_names() -> None:
         (action,) = look_up_beyond(one).actions
         assert action.API_params["query"] in known
         assert one.choice_only, "there are no facts to answer from"
+
+
+def test_a_look_up_that_says_how_many_results_asks_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = desk(3)
+    monkeypatch.setattr(one.book, "deal", lambda name: Wording("{count} facts about {nouns}", "{noun}"))
+    request = look_up(one)
+    params = request.actions[0].API_params
+    assert params.keys() == {"query", "top_k"}
+    assert str(params["top_k"]) in request.text.split()
 
 
 def test_general_nouns_have_plurals() -> None:
