@@ -13,7 +13,7 @@ from planner.format import Action
 
 NAMES = "Pictures: image 1, image 2."
 """The gateway's line about a message's pictures (`gateway.orchestrator.question`)."""
-_WHAT = ("caption", "tags", "read", "find", "where", "count", "cut", "map", "edit")
+_WHAT = ("caption", "gcaption", "tags", "gtags", "read", "find", "where", "count", "cut", "map", "edit")
 _KINDS = tuple(f"{what} {number}" for what in _WHAT for number in (1, 2))
 _NTH = {"1": "first", "2": "second"}
 _SEVERAL_SHARE = 0.3
@@ -30,7 +30,9 @@ class TwoPictures:
     title: str = "Two pictures"
     skills: tuple[str, ...] = (
         "blip2",
+        "blip2+grounding_dino",
         "ram",
+        "ram+grounding_dino",
         "easyocr",
         "grounding_dino",
         "grounding_dino+sam",
