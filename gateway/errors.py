@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,16 @@ class SessionNotFound(GatewayError):
 
     status = 404
     code = "session_not_found"
+
+
+class ModelNotFound(GatewayError):
+    """The planner has no adapter of that name, and no model but the planner answers chats."""
+
+    status = 404
+    code = "model_not_found"
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(f"There is no such model; there are: {', '.join(names)}.", param="model")
 
 
 class NothingToDraw(GatewayError):

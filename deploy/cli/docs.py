@@ -14,6 +14,8 @@ from deploy.cli.call import call_tool
 from deploy.cli.chat import chat
 from deploy.cli.images import app as images_app
 from deploy.cli.jobs import app as jobs_app
+from deploy.cli.listing import ListsByItself
+from deploy.cli.mcp import mcp
 from deploy.cli.outcome import EXIT_STATUSES
 from deploy.cli.sessions import app as sessions_app
 from deploy.cli.tool_command import tool_command
@@ -29,9 +31,9 @@ themselves; `llava-plus COMMAND --help` says the same.
 They find the platform that `llava-plus up` started on this machine; `--url` or `LLAVA_PLUS_URL` names another one, and
 `LLAVA_PLUS_API_KEY` holds the key where one is needed. `llava-plus --install-completion` makes the shell complete
 commands, options, and the names of tools, sessions and jobs. With `--json` standard output holds one JSON text and
-nothing else, errors included (`{"error": {"message", "code", "param", "request_id", ...}}`); a spinner, notes and
-error lines are on standard error. `LLAVA_PLUS_PICTURES` chooses how pictures are shown: `kitty`, `iterm2`, `sixel`,
-`blocks` or `none`.
+nothing else, the platform's errors included (`{"error": {"message", "code", "param", "request_id", ...}}`); a spinner,
+notes and error lines are on standard error, where alone a mistake in the command line (status 2) is told.
+`LLAVA_PLUS_PICTURES` chooses how pictures are shown: `kitty`, `iterm2`, `sixel`, `blocks` or `none`.
 """
 GRAMMAR = """The options after the picture are the tool's own arguments, made from the schema that the platform serves,
 so that every tool is there. Numbers in a list are separated by commas, lists in a list by semicolons; an option that
@@ -59,9 +61,11 @@ def page() -> str:
     ]
     for name, app in (("sessions", sessions_app), ("images", images_app), ("jobs", jobs_app)):
         group: Any = typer.main.get_command(app)
-        parts += [f"## `llava-plus {name}`\n", f"{group.help}\n"]
+        by_itself = f"\nWithout a command it lists: `llava-plus {name} --json` is `llava-plus {name} list --json`."
+        parts += [f"## `llava-plus {name}`\n", f"{group.help}{by_itself if isinstance(group, ListsByItself) else ''}\n"]
         for subcommand, command in group.commands.items():
             parts += _command(f"{name} {subcommand}", command, level=3)
+    parts += _command("mcp", typer.main.get_command(_alone(mcp)))
     return "\n".join(parts)
 
 
@@ -84,7 +88,7 @@ def _command(name: str, command: Any, *, level: int = 2, told: bool = True) -> I
 
 
 def _usage(command: Any, context: Any) -> Sequence[str]:
-    return [piece.strip("{}") for piece in command.collect_usage_pieces(context)]
+    return [re.sub(r"[{}]", "", piece) for piece in command.collect_usage_pieces(context)]
 
 
 def _lines(text: str) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from deploy.cli.ages import age
 from deploy.cli.call import show_result
+from deploy.cli.listing import ListsByItself
 from deploy.cli.outcome import ending
 from deploy.cli.picture_files import save_pictures
 from deploy.cli.platform_client import AsJson, Url, connect, connect_briefly
@@ -18,7 +19,7 @@ from deploy.cli.waiting import Waiting, waiting
 from deploy.errors import DeployError
 from llava_plus import Answer, Client, Job, ToolResult
 
-app = typer.Typer(help="List, wait for and cancel jobs; `llava-plus call TOOL --job` begins one.")
+app = typer.Typer(cls=ListsByItself, help="List, wait for and cancel jobs; `llava-plus call TOOL --job` begins one.")
 
 
 def complete_job(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -36,13 +37,6 @@ Output = Annotated[
     Path | None,
     typer.Option("-o", "--output", metavar="PATH", help="Where pictures that it made, or its masks, go."),
 ]
-
-
-@app.callback(invoke_without_command=True)
-def jobs(ctx: typer.Context) -> None:
-    """List, wait for and cancel jobs; `llava-plus call TOOL --job` begins one."""
-    if ctx.invoked_subcommand is None:
-        list_jobs()
 
 
 @app.command("list")

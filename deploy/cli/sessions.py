@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from deploy.cli.ages import age
+from deploy.cli.listing import ListsByItself
 from deploy.cli.outcome import ending
 from deploy.cli.platform_client import AsJson, Timeout, Url, connect, connect_briefly
 from deploy.cli.results import clean
@@ -19,7 +20,7 @@ from llava_plus import Client, Session, SessionSummary
 
 LAST = "last"
 
-app = typer.Typer(no_args_is_help=False, help="List, read, forget and replay past conversations.")
+app = typer.Typer(cls=ListsByItself, help="List, read, forget and replay past conversations.")
 
 
 def complete_session(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -35,13 +36,6 @@ def complete_session(ctx: typer.Context, incomplete: str) -> list[tuple[str, str
 SessionId = Annotated[
     str, typer.Argument(metavar="SESSION", help="Its id, or `last`.", autocompletion=complete_session)
 ]
-
-
-@app.callback(invoke_without_command=True)
-def sessions(ctx: typer.Context) -> None:
-    """List, read, forget and replay past conversations."""
-    if ctx.invoked_subcommand is None:
-        list_sessions()
 
 
 @app.command("list")

@@ -300,7 +300,9 @@ def test_pictures_made_for_an_answer_are_saved_where_they_cannot_be_shown() -> N
 
 def test_sessions_are_listed_shown_replayed_and_forgotten() -> None:
     session = run("chat", "red.png", "-m", "find it", "--json").data["session_id"]
-    assert session in run("sessions", "--help").out or run("sessions").lines[0].startswith(session)
+    assert run("sessions").lines[0].startswith(session)
+    assert run("sessions", "--json", "--limit", "1").data[0]["id"] == session
+    assert "replay" in run("sessions", "--help").out
     shown = run("sessions", "show", session, "--debug").out
     assert 'find(caption="cat . dog")' in shown
     assert "> find it" in shown
@@ -331,6 +333,7 @@ def test_a_call_is_left_to_a_job_and_waited_for() -> None:
     assert run("jobs", "result", job, "--json").data["tool"] == "cut"
     assert re.fullmatch(rf"{job}  cut  succeeded  \d+\.\d s\n", run("jobs", "show", job).out)
     assert run("jobs").lines[0].startswith(job)
+    assert run("jobs", "--json").data[0]["id"] == job
     assert run("jobs", "cancel", job).out == f"{job}  succeeded\n", "what is over stays as it is"
     assert run("jobs", "show", "job_" + "0" * 32).status == 4
 
@@ -355,5 +358,6 @@ def test_the_shell_completes_tools_and_their_options(monkeypatch: pytest.MonkeyP
     assert "--box-threshold" in completed(["llava-plus", "call", "find", "--"])
     session = run("chat", "-m", "Hi", "--json").data["session_id"]
     assert session in completed(["llava-plus", "sessions", "show", "sess_"])
+    assert "replay" in completed(["llava-plus", "sessions", "re"])
     monkeypatch.setenv("LLAVA_PLUS_URL", f"http://127.0.0.1:{free_port()}")
     assert completed(["llava-plus", "call", "f"]) == []

@@ -125,6 +125,13 @@ def test_models_are_listed(client: openai.OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["fake-planner"]
 
 
+def test_a_model_is_found_by_its_name_and_another_one_is_not(client: openai.OpenAI) -> None:
+    assert client.models.retrieve("fake-planner").id == "fake-planner"
+    with pytest.raises(openai.NotFoundError, match="there are: fake-planner") as missing:
+        client.models.retrieve("fake-planner:birds")
+    assert missing.value.code == "model_not_found"
+
+
 def test_errors_are_the_clients_own_exceptions(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as bad:
         ask(client, question("Hi", "https://example.com/cat.png"))

@@ -84,6 +84,7 @@ async def test_a_chat_is_answered_by_the_adapter_that_its_model_names(
         listed = (await client.get("/v1/models")).json()["data"]
         models = [model["id"] for model in listed]
         assert models == ["llava-plus", "llava-plus:hue", "llava-plus:shape"]
+        assert [(await client.get(f"/v1/models/{model}")).json() for model in models] == listed
         for model in models:
             answered = await chat(model)
             assert (answered.status_code, answered.json()["model"]) == (200, model), answered.text
