@@ -179,6 +179,7 @@ class FakeImages:
         info = ImageInfo(
             id=handle, owner=owner, size=size, media_type="image/png", bytes=len(data), created=1.0, expires=2.0
         )
+        info = info.model_copy(update={"lineage": dict(lineage) if lineage is not None else None})
         self.kept[handle] = StoredImage(info, data)
         return info
 

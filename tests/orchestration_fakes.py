@@ -219,6 +219,7 @@ class Skills:
     before: dict[str, Callable[[], Any]] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
+    deadlines: list[float] = field(default_factory=list)
     warmed: list[str] = field(default_factory=list)
     offered: Sequence[SkillSpec] = field(default_factory=lambda: SPECS)
 
@@ -235,6 +236,7 @@ class Skills:
         self, skill: str, args: Mapping[str, Any], images: Mapping[Symbol, str], context: CallContext
     ) -> SkillOutcome:
         self.calls.append(Call(skill, dict(args), dict(images)))
+        self.deadlines.append(context.deadline)
         self.log.append(f"{skill} starts")
         if skill in self.before:
             await self.before[skill]()
@@ -303,9 +305,10 @@ async def run_turn(
     images: tuple[str, ...] = (SENT,),
     seconds: float = 30.0,
     limits: Mapping[str, Any] | None = None,
+    store: FakeImages | None = None,
     **request: Any,
 ) -> tuple[list[TurnEvent], TurnFinished]:
-    orchestrator = Orchestrator(planner, skills, FakeImages(), GatewaySettings(**(limits or {})))
+    orchestrator = Orchestrator(planner, skills, store or FakeImages(), GatewaySettings(**(limits or {})))
     context = CallContext("req-1", "me", time.time() + seconds)
     asked = TurnRequest(text=request.pop("text", "What is it?"), images=images, **request)
     events = [event async for event in orchestrator.run(asked, session or new_session(), context)]

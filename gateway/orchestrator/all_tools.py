@@ -23,11 +23,12 @@ def understanding(specs: Sequence[SkillSpec], known: Known, count_max: int) -> l
 
 
 def already_run(session: Session, picture: str | None) -> bool:
-    """Whether a turn that is kept has had them run on this picture: the conversation tells it then."""
+    """Whether a turn that is kept has what they found in this picture: the conversation tells it then."""
     records = (
         record for turn in session.turns for step in turn.steps if step.kind == "all_tools" for record in step.results
     )
-    return any((record.get("images") or {}).get(str(Symbol.IMAGE)) == picture for record in records)
+    found = (record for record in records if record.get("result") is not None)
+    return any((record.get("images") or {}).get(str(Symbol.IMAGE)) == picture for record in found)
 
 
 def _looks(spec: SkillSpec, known: Known) -> bool:

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import structlog
 from pydantic import ValidationError
 
 from gateway.errors import BadImage, StateUnavailable
@@ -80,9 +81,14 @@ class SkillRunner:
         self._skills = skills
         self._images = images
         self._settings = settings
+        self._log = structlog.get_logger("gateway.orchestrator")
 
     async def run(self, plan: Sequence[PlannedCall], context: CallContext) -> Sequence[CallResult]:
-        """One result a call, in order. Errors are results too: the planner is told."""
+        """One result a call, in order. Errors are results too: the planner is told.
+
+        Args:
+            context: of all calls; its deadline leaves the planner time to put the results into words.
+        """
         slots = asyncio.Semaphore(self._settings.turn_parallel_max)
         tasks: list[asyncio.Task[CallResult]] = []
         started = asyncio.Event()
@@ -108,24 +114,35 @@ class SkillRunner:
                 raise call.error
             assert call.spec is not None, "a call without a spec has an error"
             _refuse_after_failure(call, earlier)
+            if not context.remaining_s:
+                raise DeadlineExceeded(f"{call.name} was not run: the turn's time for calls is over.")
             args = _arguments(call, earlier)
             with _stores_errors(call.name):
                 images = await self._inputs(call, earlier, context)
                 outcome = await self._answered(call.spec, args, images, self._limited(context))
-                content, produced = await self._read(call.spec, outcome, context)
-        except SkillError as error:
+                content, produced = await self._read(
+                    call.spec, outcome, _call_of(outcome, args, images, context), context
+                )
+        except Exception as caught:  # noqa: BLE001 - the edge of one call: the others go on
+            error = self._as_failure(call, caught, context)
             observation = Observation(skill=call.name, content={"error": error.message}, failed=True)
             return CallResult(call.name, args, _ms_since(begun), observation, images, error=error.to_wire())
         observation = Observation(skill=call.name, content=content)
         return CallResult(call.name, args, _ms_since(begun), observation, images, outcome=outcome, produced=produced)
 
+    def _as_failure(self, call: PlannedCall, error: Exception, context: CallContext) -> SkillError:
+        if isinstance(error, SkillError):
+            return error
+        self._log.error("skill_call_broke", skill=call.name, request_id=context.request_id, exc_info=error)
+        return SkillFailed(f"{call.name} failed.")
+
     async def _read(
-        self, spec: SkillSpec, outcome: SkillOutcome, context: CallContext
+        self, spec: SkillSpec, outcome: SkillOutcome, made_by: Mapping[str, Any], context: CallContext
     ) -> tuple[dict[str, Any], dict[Symbol, str]]:
         """What the planner is told of a result, and what the session gets of it."""
         try:
             result = spec.result_model.model_validate(outcome.result)
-            produced = await produced_symbols(spec, outcome, self._images, owner=context.owner)
+            produced = await produced_symbols(spec, outcome, self._images, owner=context.owner, call=made_by)
         except (ValidationError, BadMaskCode):
             raise SkillFailed(f"{spec.name} gave a result that is not of its own form.") from None
         return result.observation(brief=self._settings.planner_brief), produced
@@ -149,26 +166,25 @@ class SkillRunner:
             elif isinstance(given, FromAction):
                 found[symbol] = _made(earlier[given.index], given)
             else:
-                found[symbol] = await self._handle(_looked_up(call, earlier, given), given, context)
+                value = _looked_up(call, earlier, given)
+                found[symbol] = await self._handle(value, given, _origin(call, earlier, given, context), context)
         return found
 
-    async def _handle(self, value: Any, found: Reference, context: CallContext) -> str:
+    async def _handle(self, value: Any, found: Reference, made_by: Mapping[str, Any], context: CallContext) -> str:
         """The picture that a part of a result is; masks are stored as one, their union."""
         if isinstance(value, str):
             return value
         masks = value if isinstance(value, list) else [value]
         if not masks:
             raise InputMissing(f"{found} is empty: nothing was found there.")
-        lineage = {"reference": str(found)}
+        lineage = {**made_by, "field": str(found.path[0]), "reference": str(found)}
         try:
             return await mask_handle(masks, self._images, owner=context.owner, lineage=lineage)
         except BadMaskCode:
             raise InputMissing(f"{found} is not a mask that can be read.") from None
 
     def _limited(self, context: CallContext) -> CallContext:
-        """A call's own deadline, which leaves the planner time to put the results into words."""
-        reserve_s = min(self._settings.turn_answer_reserve_s, context.remaining_s / 4)
-        deadline = min(context.deadline - reserve_s, time.time() + self._settings.tool_deadline_s)
+        deadline = min(context.deadline, time.time() + self._settings.tool_deadline_s)
         return replace(context, deadline=deadline)
 
 
@@ -210,6 +226,31 @@ def _looked_up(call: PlannedCall, earlier: Mapping[int, CallResult], found: Refe
     source = call.sources[found]
     result = earlier[source.index].result if source.index is not None else source.result
     return part_of(result, found)
+
+
+def _origin(
+    call: PlannedCall, earlier: Mapping[int, CallResult], found: Reference, context: CallContext
+) -> Mapping[str, Any]:
+    """The call whose result a reference is about, for the lineage of what is made of it."""
+    source = call.sources[found]
+    if source.index is None:
+        return source.made_by
+    made = earlier[source.index]
+    assert made.outcome is not None, "a reference to a call that failed is refused before"
+    return _call_of(made.outcome, made.args, made.images, context)
+
+
+def _call_of(
+    outcome: SkillOutcome, args: Mapping[str, Any], images: Mapping[Symbol, str], context: CallContext
+) -> dict[str, Any]:
+    """A call as pictures made of its result remember it."""
+    return {
+        "skill": outcome.skill,
+        "checkpoint": outcome.checkpoint,
+        "args": dict(args),
+        "images": {str(symbol): handle for symbol, handle in images.items()},
+        "request_id": context.request_id,
+    }
 
 
 def _made(result: CallResult, wanted: FromAction) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 import structlog
 
@@ -35,7 +36,7 @@ from planner.api import (
     PromptTooLong,
 )
 from planner.format import Action, UnparsableOutput
-from services.core.errors import UnknownSkill
+from services.core.errors import ImageNotFound, UnknownSkill
 from services.core.spec import Symbol
 
 
@@ -69,9 +70,10 @@ class Orchestrator:
             PlannerUnavailable, PromptTooLong, ImageNotFound: no answer can be had.
         """
         turn = TurnState(request, session, context, self._settings)
+        calling = self._for_calls(context)
         if request.mode == "all_tools" and not already_run(session, turn.symbols.get(Symbol.IMAGE)):
             actions: Sequence[Action] = understanding(self._skills.specs(), turn.known, self._settings.all_tools_max)
-            async with aclosing(self._ran(actions, turn, context, turn.found_before)) as found:
+            async with aclosing(self._ran(actions, turn, calling, turn.found_before)) as found:
                 async for happened in found:
                     yield happened
         while not turn.over:
@@ -101,7 +103,7 @@ class Orchestrator:
             except UnparsableOutput as error:
                 self._log.warning("planner_output_unparsable", request_id=context.request_id, reason=error.reason)
                 turn.misspoke(error, _ms_since(started))
-            except (PlannerUnavailable, PromptTooLong) as error:
+            except (PlannerUnavailable, PromptTooLong, ImageNotFound) as error:
                 if not turn.can_end_here:
                     raise
                 self._log.warning("turn_ends_without_planner", request_id=context.request_id, reason=str(error))
@@ -110,7 +112,7 @@ class Orchestrator:
             if not actions:
                 continue
             yield StepPlanned(turn.last_output)
-            async with aclosing(self._ran(actions, turn, context, turn.observed)) as ran:
+            async with aclosing(self._ran(actions, turn, calling, turn.observed)) as ran:
                 async for happened in ran:
                     yield happened
         rest = turn.close()
@@ -136,6 +138,11 @@ class Orchestrator:
         keep(results, _ms_since(started))
         for result in results:
             yield SkillFinished(result.skill, result.elapsed_ms, result.result, result.error, result.cached)
+
+    def _for_calls(self, context: CallContext) -> CallContext:
+        """The turn's time without what all of its calls together leave the planner for the answer."""
+        reserve_s = min(self._settings.turn_answer_reserve_s, context.remaining_s / 4)
+        return replace(context, deadline=context.deadline - reserve_s)
 
     def _warm(self, names: Sequence[str]) -> None:
         """Have skills loaded that the planner has named, while it writes on."""

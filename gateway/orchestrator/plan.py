@@ -10,7 +10,7 @@ from gateway.orchestrator.arguments import validate, with_marks
 from gateway.orchestrator.known import Known
 from gateway.orchestrator.planned import FromAction, PlannedCall, Source
 from gateway.orchestrator.references import USER, Reference, reference, references_in
-from gateway.orchestrator.shapes import Shape, field_named, fit, shape_of
+from gateway.orchestrator.shapes import Fit, Shape, field_named, fit, shape_of
 from gateway.ports import SkillClient
 from gateway.state.models import Marks
 from planner.format import Action
@@ -178,7 +178,7 @@ class _Check:
         if earlier:
             return Source(spec, earlier[-1].index)
         if spec.name in self.known.results:
-            return Source(spec, result=self.known.results[spec.name])
+            return Source(spec, result=self.known.results[spec.name], made_by=self.known.calls.get(spec.name, {}))
         if same:
             return Source(spec, same[0].index)
         raise BadArguments(f"{found}: {spec.name} has no result yet; call it first.")
@@ -197,22 +197,36 @@ class _Check:
         return Source(other.spec, position)
 
     def _types(self, call: PlannedCall) -> None:
-        """Arguments that are references as a whole have the type that is wanted; parts are checked when they run."""
+        """References have the type that is wanted in their place, be it a whole argument or a part of one."""
         spec = call.known_spec
         wanted = shape_of(spec.args_model, "validation")
         for name, value in call.args.items():
             found = reference(value)
             known = field_named(spec.args_model, name)
             target = wanted.at([known]) if known else None
-            if found is None or target is None:
+            if target is None:
+                continue
+            if found is None:
+                self._parts(call, name, value, [target])
                 continue
             given = _shape(call.sources[found], found)
             how = fit(given, target)
             if how is None:
-                raise BadArguments(
-                    f"{spec.name}: {name} takes {target.words()}, but {found} is {given.words()}.", argument=name
-                )
+                raise _misfit(call, name, found, target)
             call.fits[name] = how
+
+    def _parts(self, call: PlannedCall, name: str, value: Any, wanted: Sequence[Shape]) -> None:
+        """References inside an argument; a place that the argument's type does not know is left to validation."""
+        found = reference(value)
+        if found is not None:
+            given = _shape(call.sources[found], found)
+            if wanted and not any(fit(given, one) is Fit.AS_IS for one in wanted):
+                raise _misfit(call, name, found, wanted[0])
+            return
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for step, item in items:
+            places = [one.at([step]) for shape in wanted for one in shape.alternatives()]
+            self._parts(call, name, item, [place for place in places if place is not None])
 
 
 def resolved(name: str, skills: SkillClient) -> SkillSpec:
@@ -252,6 +266,11 @@ def _symbol_kind(source: Source, found: Reference) -> Symbol | None:
     if shape.is_mask:
         return Symbol.MASK
     return Symbol.IMAGE if shape.is_picture else None
+
+
+def _misfit(call: PlannedCall, name: str, found: Reference, wanted: Shape) -> BadArguments:
+    given = _shape(call.sources[found], found)
+    return BadArguments(f"{call.name}: {name} takes {wanted.words()}, but {found} is {given.words()}.", argument=name)
 
 
 def _shape_or_none(source: Source, found: Reference) -> Shape | None:

@@ -22,11 +22,12 @@ class FromAction:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a reference leads: an action of this plan, or a result that there is already."""
+    """Where a reference leads: an action of this plan, or a result that there is already and the call that gave it."""
 
     spec: SkillSpec | None
     index: int | None = None
     result: Mapping[str, Any] | None = None
+    made_by: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

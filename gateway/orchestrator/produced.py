@@ -13,11 +13,14 @@ from services.core.types import MaskRLE
 
 
 async def produced_symbols(
-    spec: SkillSpec, outcome: SkillOutcome, images: ImageStore, *, owner: str
+    spec: SkillSpec, outcome: SkillOutcome, images: ImageStore, *, owner: str, call: Mapping[str, Any]
 ) -> dict[Symbol, str]:
     """Handles of what the result carries; several masks are stored as one, their union.
 
     A symbol that the result has nothing for (no object found) is left out.
+
+    Args:
+        call: which call it was, for the lineage of what is stored here.
     """
     found: dict[Symbol, str] = {}
     for field, symbol in spec.produces.items():
@@ -26,8 +29,7 @@ async def produced_symbols(
             continue
         if symbol is Symbol.MASK:
             masks = value if isinstance(value, list) else [value]
-            lineage = {"skill": spec.name, "checkpoint": outcome.checkpoint, "field": field}
-            found[symbol] = await mask_handle(masks, images, owner=owner, lineage=lineage)
+            found[symbol] = await mask_handle(masks, images, owner=owner, lineage={**call, "field": field})
         else:
             found[symbol] = str(value)
     return found

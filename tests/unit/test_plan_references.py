@@ -12,6 +12,7 @@ from gateway.orchestrator.gallery import Gallery
 from gateway.state.models import SessionPicture
 from services.core.errors import SkillFailed
 from services.core.spec import Symbol
+from tests.gateway_fakes import FakeImages
 from tests.orchestration_fakes import (
     BOXES,
     MAPPED,
@@ -89,6 +90,21 @@ async def test_one_of_several_masks_can_be_chosen() -> None:
     assert len({call.images[Symbol.MASK] for call in skills.calls[1:]}) == 3
 
 
+async def test_a_mask_remembers_the_call_that_gave_it_and_what_that_worked_on() -> None:
+    skills, store = Skills(), FakeImages()
+    cut = ("cut", {"boxes": BOXES})
+    chosen = ("fill", {"prompt": "a hat", "mask": "$1.masks_rle.0"})
+    _, first = await run_turn(Script(act(cut, chosen), answer()), skills, store=store)
+    later = ("fill", {"prompt": "a hat", "mask": "$cut.masks_rle.1", "image": "image 1"})
+    _, second = await run_turn(Script(act(later), answer()), skills, store=store, session=first.session, images=())
+    masks = [first.session.symbols[Symbol.MASK], *(call.images[Symbol.MASK] for call in skills.calls[1:])]
+    lineages = [(await store.info(handle, owner="me")).lineage for handle in masks]
+    call = {"skill": "cut", "checkpoint": "weights", "args": {"boxes": BOXES}, "images": {"image": SENT}}
+    made = call | {"request_id": "req-1", "field": "masks_rle"}
+    assert lineages == [made, made | {"reference": "$1.masks_rle.0"}, made | {"reference": "$cut.masks_rle.1"}]
+    assert second.session.turns[-1].request_id == "req-1"
+
+
 async def test_a_map_flows_into_the_skill_that_follows_it() -> None:
     skills = Skills()
     await run_turn(Script(act(("map", {}), ("follow", {"prompt": "snow"})), answer()), skills)
@@ -142,6 +158,8 @@ async def test_no_more_calls_run_at_a_time_than_the_setting_allows() -> None:
             [FIND, ("cut", {"boxes": "$1.phrases"})],
             "boxes takes a list of list of 4 numbers, but $1.phrases is a list of text",
         ),
+        ([FIND, ("cut", {"boxes": ["$1.phrases.0"]})], "boxes takes a list of 4 numbers, but $1.phrases.0 is text"),
+        ([FIND, ("cut", {"boxes": [[0, 0, 1, "$1.boxes.0"]]})], "boxes takes a number, but $1.boxes.0 is a list"),
         ([FIND, ("fill", {"prompt": "x", "mask": "$1.boxes"})], "mask takes a mask, but $1.boxes is a list"),
         (
             [("map", {}), ("tag", {"image": "$1.image_seg"})],

@@ -16,7 +16,7 @@ from planner.client import PlannerClient
 from planner.conversation import UserTurn
 from planner.dialects import dialect
 from services.core.context import CallContext
-from services.core.errors import SkillFailed
+from services.core.errors import SkillFailed, SkillUnavailable
 from services.core.spec import Symbol
 from services.core.types import MaskRLE
 from tests.orchestration_fakes import BOXES, OTHER, PAINTED, SENT, Script, Skills, act, answer, run_turn
@@ -104,6 +104,15 @@ async def test_all_tools_run_first_and_what_they_found_is_in_the_prompt() -> Non
     await run_turn(again := Script(answer()), skills, mode="all_tools", images=(), session=finished.session)
     assert len(skills.calls) == 4, "they have been run on this picture"
     assert asked_text(again) == "What is it?"
+
+
+async def test_all_tools_are_run_again_on_a_picture_in_which_none_could_see_anything() -> None:
+    skills = Skills()
+    working, skills.results = skills.results, dict.fromkeys(skills.results, SkillUnavailable("Away."))
+    _, finished = await run_turn(Script(answer()), skills, mode="all_tools")
+    skills.results = working
+    await run_turn(again := Script(answer()), skills, mode="all_tools", images=(), session=finished.session)
+    assert 'tag model outputs: {"tags":["cat","dog"]}' in asked_text(again)
 
 
 async def test_all_tools_are_bounded_in_number_and_length() -> None:

@@ -6,13 +6,15 @@ import asyncio
 import time
 from typing import Any
 
+from gateway.orchestrator.calls import SkillRunner
 from gateway.orchestrator.events import AnswerDelta, TurnRequest
 from gateway.orchestrator.orchestrator import Orchestrator
+from gateway.orchestrator.planned import PlannedCall
 from gateway.settings import GatewaySettings
 from planner.api import PlannerDelta
 from services.core.context import CallContext
 from tests.gateway_fakes import FakeImages
-from tests.orchestration_fakes import SENT, Script, Skills, act, answer, new_session
+from tests.orchestration_fakes import SENT, Script, Skills, act, answer, new_session, run_turn
 
 
 def turn(planner: Any, skills: Skills, **limits: Any) -> Any:
@@ -47,6 +49,27 @@ async def test_a_turn_that_is_cancelled_cancels_running_calls_and_starts_no_queu
     assert task.cancelled()
     assert cancelled.is_set()
     assert skills.log == ["tag starts"]
+
+
+async def test_all_calls_of_a_turn_together_leave_the_same_time_for_the_answer() -> None:
+    skills = Skills()
+    steps = [act(("tag", {}), ("map", {})), act(("tag", {}))]
+    await run_turn(Script(*steps, answer()), skills, seconds=20.0, mode="all_tools", limits={"all_tools_max": 1})
+    assert len(skills.deadlines) == 4
+    assert len(set(skills.deadlines)) == 1, "what earlier calls took is not taken from the answer's part"
+
+
+async def test_a_call_for_which_no_time_is_left_is_not_run_and_says_so() -> None:
+    skills = Skills()
+    runner = SkillRunner(skills, FakeImages(), GatewaySettings())
+    call = PlannedCall(0, "tag", {}, spec=skills.resolve("tag"))
+    (result,) = await runner.run([call], CallContext("req-1", "me", time.time() - 1))
+    assert skills.calls == []
+    assert result.error is not None
+    assert (result.error["kind"], result.observation.content["error"]) == (
+        "deadline_exceeded",
+        "tag was not run: the turn's time for calls is over.",
+    )
 
 
 async def test_a_turn_that_is_closed_ends_the_planners_generation() -> None:

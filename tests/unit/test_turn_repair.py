@@ -7,12 +7,13 @@ import time
 from typing import Any
 
 import pytest
+import structlog
 
 from gateway.orchestrator.events import SkillFinished
 from planner.api import PlannerUnavailable, PromptTooLong
 from planner.conversation import ObservationTurn
 from planner.format import PlannerOutput, UnparsableOutput
-from services.core.errors import DeadlineExceeded, SkillFailed
+from services.core.errors import DeadlineExceeded, ImageNotFound, SkillFailed
 from tests.orchestration_fakes import Script, Skills, act, answer, run_turn
 
 MUMBLE = UnparsableOutput("not JSON: Expecting value", "mumble")
@@ -85,7 +86,18 @@ async def test_partial_results_survive_a_failure_beside_them() -> None:
     assert finished.answer.endswith("Not done: map (it failed).")
 
 
-@pytest.mark.parametrize("error", [PlannerUnavailable("away"), PromptTooLong("long")])
+async def test_a_call_that_breaks_in_an_unforeseen_way_fails_alone() -> None:
+    skills = Skills()
+    skills.results["map"] = KeyError("a secret path")
+    with structlog.testing.capture_logs() as logs:
+        planner = Script(act(("tag", {}), ("map", {})), answer("A cat and a dog."))
+        _, finished = await run_turn(planner, skills)
+    assert planner.told()[1] == "map failed."
+    assert finished.answer == "A cat and a dog.\n\nNot done: map (it failed)."
+    assert [log["event"] for log in logs if log["log_level"] == "error"] == ["skill_call_broke"]
+
+
+@pytest.mark.parametrize("error", [PlannerUnavailable("away"), PromptTooLong("long"), ImageNotFound("gone")])
 async def test_results_survive_a_planner_that_goes_away(error: Exception) -> None:
     _, finished = await run_turn(Script(TAG, error), Skills())
     assert "cat" in finished.answer
