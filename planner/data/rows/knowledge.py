@@ -15,7 +15,7 @@ SKILL = "clip_retrieval"
 _TOLD_MAX = 2
 _STATED_SHARE = 0.08
 """How often a wish states how many results it wants."""
-_PROPER_SHARE = 0.3
+_PROPER_SHARE = 0.4
 """How often something with a name of its own is asked about, among what lies beyond the pictures."""
 
 
