@@ -196,6 +196,18 @@ def test_only_the_thing_of_a_wordings_own_argument_is_looked_for() -> None:
     assert " . " not in str(action.API_params["caption"])
 
 
+def test_a_thing_that_a_wording_describes_more_closely_than_labels_do_ends_with_its_call() -> None:
+    one = desk(1)
+    one.book, one.may_end = OneWording("Frame the {noun} nearest to me.", "{noun} nearest to me . person"), True
+    with pytest.raises(ChoiceMade):
+        one.perform(detect(one))
+    (asked,) = [turn.output.actions[0] for turn in one.turns if isinstance(turn, AssistantTurn)]
+    described, other = str(asked.API_params["caption"]).split(" . ")
+    assert described.endswith(" nearest to me")
+    assert described.removesuffix(" nearest to me") in str(one.turns[0])
+    assert other == "person"
+
+
 @pytest.mark.parametrize(
     ("box", "words"),
     [
@@ -211,8 +223,8 @@ def test_places_are_told_in_words(box: tuple[float, float, float, float], words:
 
 
 def test_results_are_shown_whole_where_the_recipe_does_not_ask_for_brief_ones() -> None:
-    one = built("detection", 3, voice=Voice(brief=False, thoughts="full"))
-    assert one is not None
+    voice = Voice(brief=False, thoughts="full")
+    one = next(one for seed in range(20) if (one := built("detection", seed, voice=voice)))
     seen = next(turn for turn in one.turns if isinstance(turn, ObservationTurn)).observations[0]
     assert {"boxes", "logits", "phrases", "size"} <= seen.content.keys()
     plan = one.turns[1]
