@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Protocol
 
@@ -86,8 +87,9 @@ class PlannerClient:
         request = replace(request, adapter=adapter.name if adapter else None)
         while True:
             try:
-                async for event in self._attempt(request, conversation, context):
-                    yield event
+                async with aclosing(self._attempt(request, conversation, context)) as events:
+                    async for event in events:
+                        yield event
                 return
             except PromptTooLong:
                 exchanges = sum(isinstance(turn, UserTurn) for turn in conversation)
@@ -121,25 +123,26 @@ class PlannerClient:
             adapter=request.adapter,
         )
         text, shown, named = "", 0, 0
-        async for chunk in self._engine.generate(engine_request, context):
-            if chunk.error is not None:
-                raise _as_exception(chunk)
-            if chunk.final:
-                cut = chunk.finish_reason == "length"
-                output = self._parsed(text, cut)
-                if output.is_answer and len(output.value) > shown:
-                    yield PlannerDelta(output.value[shown:])
-                yield PlannerDone(output, chunk.prompt_tokens, chunk.completion_tokens, cut)
-                return
-            text += valid_unicode(chunk.text)
-            names = called_names(text)
-            if len(names) > named:
-                yield PlannerCalls(tuple(names[named:]))
-                named = len(names)
-            value = valid_unicode(self._dialect.partial_value(text))
-            if len(value) > shown:
-                yield PlannerDelta(value[shown:])
-                shown = len(value)
+        async with aclosing(self._engine.generate(engine_request, context)) as chunks:
+            async for chunk in chunks:
+                if chunk.error is not None:
+                    raise _as_exception(chunk)
+                if chunk.final:
+                    cut = chunk.finish_reason == "length"
+                    output = self._parsed(text, cut)
+                    if output.is_answer and len(output.value) > shown:
+                        yield PlannerDelta(output.value[shown:])
+                    yield PlannerDone(output, chunk.prompt_tokens, chunk.completion_tokens, cut)
+                    return
+                text += valid_unicode(chunk.text)
+                names = called_names(text)
+                if len(names) > named:
+                    yield PlannerCalls(tuple(names[named:]))
+                    named = len(names)
+                value = valid_unicode(self._dialect.partial_value(text))
+                if len(value) > shown:
+                    yield PlannerDelta(value[shown:])
+                    shown = len(value)
         raise PlannerUnavailable("The planner's answer broke off. Try again.")
 
     def _parsed(self, text: str, cut: bool) -> PlannerOutput:

@@ -173,8 +173,8 @@ class _Reply:
         """The text that a chunk adds."""
         usage = event.get("usage")
         if isinstance(usage, dict):
-            self.prompt_tokens = int(usage.get("prompt_tokens") or 0)
-            self.completion_tokens = int(usage.get("completion_tokens") or 0)
+            self.prompt_tokens = _count(usage.get("prompt_tokens"))
+            self.completion_tokens = _count(usage.get("completion_tokens"))
         choices = event.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             return ""
@@ -199,7 +199,8 @@ class _Reply:
         if not self.native:
             return added
         self.content += added
-        for piece in delta.get("tool_calls") or ():
+        pieces = delta.get("tool_calls")
+        for piece in pieces if isinstance(pieces, list) else ():
             if isinstance(piece, dict) and self.may_act:
                 self._piece(piece)
         if self.may_act:
@@ -233,6 +234,10 @@ class _Reply:
         opening = "" if self.answering else '{"thoughts":"","actions":[],"value":"'
         text, self.content, self.answering = self.content, "", True
         return opening + json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _count(tokens: Any) -> int:
+    return tokens if isinstance(tokens, int) and tokens > 0 else 0
 
 
 def _as_object(arguments: str) -> str:

@@ -1,4 +1,4 @@
-"""Whatever a planner writes, the turn ends with an answer: 5,000 mutated outputs through the real parsers."""
+"""Whatever a planner writes, the turn ends with an answer: over 5,000 mutated outputs through the real parsers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import structlog
 from hypothesis import HealthCheck, given, settings
@@ -19,11 +20,15 @@ from gateway.orchestrator.orchestrator import Orchestrator
 from gateway.responses import json_bytes
 from gateway.settings import GatewaySettings
 from gateway.state.models import Session
+from planner.api import PlannerUnavailable
 from planner.client import PlannerClient
 from planner.dialects import dialect
+from planner.openai_engine import OpenAIEngine
 from planner.wire import EngineChunk, EngineRequest
 from services.core.context import CallContext
 from tests.gateway_fakes import FakeImages
+from tests.openai_server import calls as calls_of
+from tests.openai_server import text as text_of
 from tests.orchestration_fakes import SENT, Skills
 
 RECORDED = [
@@ -32,6 +37,7 @@ RECORDED = [
 ]
 MUTATED = 4_500
 GENERATED = 500
+STREAMED = 500
 DIALECTS = ("json", "llava_plus_v0")
 JUNK = ['"', "'", "{", "}", "[", "]", ",", ":", "\\", "\\u", "\\ud800", "\ud800", "\x00", "🚀", "$1.", "null", "1e999"]
 
@@ -59,9 +65,12 @@ class Writer:
 
 
 async def check(texts: list[str], name: str, piece: int = 40, finish_reason: str = "stop", turns: int = 1) -> None:
+    await check_turns(PlannerClient(Writer(texts, piece, finish_reason), dialect(name), "model"), turns)
+
+
+async def check_turns(planner: PlannerClient, turns: int = 1) -> None:
     """Turns in one session: answers that can be stored and sent."""
     session = Session(id="sess_1", owner="me", created=0.0)
-    planner = PlannerClient(Writer(texts, piece, finish_reason), dialect(name), "model")
     orchestrator = Orchestrator(planner, Skills(), FakeImages(), GatewaySettings())
     for _ in range(turns):
         context = CallContext("req-1", "me", time.time() + 30)
@@ -154,3 +163,83 @@ plans = st.fixed_dictionaries(
 )
 async def test_well_formed_plans_with_any_calls_end_in_an_answer(said: list[Any]) -> None:
     await check([json.dumps(plan) for plan in said], "json", piece=10_000)
+
+
+ODD: list[Any] = [
+    None,
+    True,
+    3,
+    -1,
+    1e308,
+    "",
+    "x",
+    "\ud800",
+    [],
+    {},
+    [[]],
+    [None],
+    {"index": "0"},
+    [{"function": 3}],
+    "$1.boxes",
+]
+REPLIES = [
+    calls_of(("find", '{"caption": "cat"}'), ("cut", '{"boxes": "$1.boxes"}'), content="Let me look."),
+    calls_of(("find", '{"caption": '), ("nope", "[]")),
+    calls_of(("edit", '{"prompt": "night"}'), ("tag", "{}"), ("tag", '{"image": "$1.edited_image"}')),
+    text_of("Two ", "cats."),
+]
+
+
+class Pictures:
+    async def get(self, name: str) -> bytes:
+        return b"\x89PNG"
+
+
+def odd(node: Any, chance: random.Random) -> Any:
+    """The same data with a part of it replaced, dropped or said twice."""
+    if isinstance(node, dict) and node and chance.random() < 0.9:
+        key = chance.choice(list(node))
+        if chance.random() < 0.1:
+            return {name: value for name, value in node.items() if name != key}
+        return node | {key: odd(node[key], chance)}
+    if isinstance(node, list) and node and chance.random() < 0.9:
+        at = chance.randrange(len(node))
+        return [*node[:at], odd(node[at], chance), *node[at + chance.choice((0, 1, 1, 1)) :]]
+    return chance.choice(ODD)
+
+
+def streamed(chance: random.Random) -> bytes:
+    """A reply of an OpenAI-compatible endpoint that keeps to the protocol only roughly."""
+    events: list[Any] = [
+        {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in chance.choice(REPLIES)
+    ]
+    events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    events.append({"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 5}})
+    for _ in range(chance.choice((1, 1, 2, 5))):
+        at = chance.randrange(len(events))
+        events[at] = odd(events[at], chance)
+    lines = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in events]
+    return b"".join([*lines, b"data: [DONE]\n\n"])
+
+
+@pytest.mark.timeout(1200)
+async def test_an_endpoint_that_keeps_to_its_protocol_only_roughly_ends_in_an_answer_or_a_clear_error() -> None:
+    chance = random.Random(20231110)
+    answered = 0
+    for number in range(STREAMED):
+        sent = list[bytes]()
+
+        def reply(_: httpx.Request, sent: list[bytes] = sent) -> httpx.Response:
+            sent.append(streamed(chance))
+            return httpx.Response(200, content=sent[-1])
+
+        engine = OpenAIEngine("http://endpoint/v1", "gpt", Pictures(), transport=httpx.MockTransport(reply))
+        try:
+            await check_turns(PlannerClient(engine, dialect("openai_tools"), "gpt"))
+            answered += 1
+        except PlannerUnavailable:
+            pass
+        except Exception as error:
+            raise AssertionError(f"mutation {number}: {sent!r}") from error
+        await engine.close()
+    assert answered > STREAMED / 2

@@ -132,6 +132,24 @@ async def test_a_stream_that_breaks_off_is_unavailability() -> None:
         await plan(ScriptedEngine(ANSWER, end=False))
 
 
+async def test_a_reader_that_leaves_has_the_engine_stopped_before_it_goes_on() -> None:
+    stopped = list[str]()
+
+    class Endless(ScriptedEngine):
+        async def generate(self, request: EngineRequest, context: CallContext) -> AsyncGenerator[EngineChunk, None]:
+            try:
+                yield EngineChunk(text=ANSWER[:-4])
+                yield EngineChunk(text=" And on.")
+            finally:
+                stopped.append(request.request_id)
+
+    client = PlannerClient(Endless(""), dialect("json"), "model")
+    events = client.plan(PlanRequest(talk(1), [], max_tokens=50), CallContext("req-1", "me", time.time() + 5))
+    assert isinstance(await anext(events), PlannerDelta)
+    await events.aclose()
+    assert stopped == ["req-1"]
+
+
 async def test_a_missing_picture_is_the_callers_error() -> None:
     class NoPicture(ScriptedEngine):
         async def generate(self, request: EngineRequest, context: CallContext) -> AsyncGenerator[EngineChunk, None]:
