@@ -84,7 +84,7 @@ class ModelNotFound(GatewayError):
 
 
 class NothingToDraw(GatewayError):
-    """There are no boxes or masks to draw over a picture."""
+    """There are no boxes, masks or maps to draw over a picture."""
 
     status = 404
     code = "nothing_to_draw"

@@ -163,8 +163,8 @@ class Client:
         """A picture's file.
 
         Args:
-            variant: "original", "thumbnail" (JPEG), or "overlay" (PNG): with the boxes and masks that calls of the
-                `session` found in it, or one `call` by its id.
+            variant: "original", "thumbnail" (JPEG), or "overlay" (PNG): with the boxes, masks and maps that calls of
+                the `session` found in it, or one `call` by its id.
         """
         return self._run(endpoints.image_bytes(handle, variant, session, call, self._retries))
 

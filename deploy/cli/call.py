@@ -151,7 +151,7 @@ def _saved(client: Client, found: ToolResult, output: Path | None) -> list[Path]
 
 def _drawn(client: Client, found: ToolResult, target: Path) -> list[Path]:
     if found.render is None:
-        raise UsageError(f"--overlay: {found.tool} found neither boxes nor masks in a picture; nothing is drawn.")
+        raise UsageError(f"--overlay: {found.tool} found no boxes, masks or map in a picture; nothing is drawn.")
     return write_all([("overlay.png", client.image_bytes(found.render.id))], target)
 
 

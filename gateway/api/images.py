@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from gateway.api.pictures import picture
 from gateway.disconnect import cancelled_when_client_leaves
 from gateway.errors import InvalidRequest
-from gateway.overlay import drawings_of, overlay_png, thumbnail_jpeg
+from gateway.overlay import drawings_of, maps_of, overlay_png, thumbnail_jpeg
 from gateway.parts import ANONYMOUS, GatewayParts, parts_of
 from gateway.ports import StoredImage
 from gateway.responses import FastJson
@@ -68,7 +68,9 @@ async def get_image(
     request: Request,
     variant: Annotated[
         Literal["original", "thumbnail", "overlay"],
-        Query(description="overlay draws the boxes and masks that calls of the session `session_id` found in it."),
+        Query(
+            description="overlay draws the boxes, masks and maps that calls of the session `session_id` found in it."
+        ),
     ] = "original",
     session_id: Annotated[str | None, Query(description="For `overlay`: where the calls were made.")] = None,
     call: Annotated[
@@ -106,7 +108,8 @@ async def _overlay(parts: GatewayParts, stored: StoredImage, session_id: str | N
         raise InvalidRequest("session_id: name the session whose calls are drawn.", param="session_id")
     session = await parts.sessions.get(session_id, owner=ANONYMOUS)
     drawings = drawings_of(session, stored.info.id, call)
-    return await asyncio.to_thread(overlay_png, stored.data, drawings, side_max=parts.settings.overlay_side_px)
+    maps = await maps_of(drawings, parts.images, owner=ANONYMOUS)
+    return await asyncio.to_thread(overlay_png, stored.data, drawings, maps, side_max=parts.settings.overlay_side_px)
 
 
 def _public(info: ImageInfo) -> dict[str, object]:

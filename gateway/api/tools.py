@@ -30,7 +30,7 @@ __all__ = ["identifier", "request_model", "router"]
 
 Render = Annotated[
     Literal["overlay"] | None,
-    Query(description="overlay: draw the boxes and masks of the result over the picture."),
+    Query(description="overlay: draw the boxes, masks or map of the result over the picture."),
 ]
 PNG = "image/png"
 Endpoint = Callable[..., Awaitable[Response]]

@@ -146,8 +146,8 @@ def _tools(specs: Sequence[SkillSpec], components: Mapping[str, Schema]) -> list
         "",
         *_prose(
             "Call one tool, without the planner. The body has a field for each kind of picture that the tool works "
-            "on, and `arguments`. With `?render=overlay` the answer has a picture with the boxes and masks of the "
-            "result, `render`; with `Accept: image/png` besides, it is that picture."
+            "on, and `arguments`. With `?render=overlay` the answer has a picture with the boxes, masks or map of "
+            "the result, `render`; with `Accept: image/png` besides, it is that picture."
         ),
         *fields_table(_resolved({"$ref": f"#/{_response_of(specs[0], components)}"}, components), skip=("result",)),
         *_code(OVERLAY),

@@ -19,6 +19,7 @@ from gateway.ports import SkillOutcome
 from gateway.settings import GatewaySettings
 from services.core.context import CallContext
 from services.core.errors import SkillOverloaded
+from services.core.images import encode
 from services.core.skill import Skill
 from services.core.spec import SkillSpec, Symbol
 from services.core.types import Box, MaskRLE, SkillArgs, SkillResult
@@ -178,6 +179,31 @@ async def test_where_nothing_was_found_the_picture_is_plain() -> None:
     skills = MeetingSkills()
     skills.found = {"boxes": [], "phrases": [], "masks_rle": []}
     response = await post(wired(skills), "/v1/tools/finder?render=overlay", {"image": IMAGE}, Accept="image/png")
+    assert Image.open(io.BytesIO(response.content)).convert("RGB").getcolors() == [(1600, (255, 255, 255))]
+
+
+async def test_a_single_mask_is_drawn_too() -> None:
+    skills = MeetingSkills()
+    skills.found = {"mask_rle": skills.found["masks_rle"][0]}
+    response = await post(wired(skills), "/v1/tools/finder?render=overlay", {"image": IMAGE}, Accept="image/png")
+    drawn = Image.open(io.BytesIO(response.content)).convert("RGB")
+    assert drawn.getpixel((35, 35)) != (255, 255, 255)
+    assert drawn.getpixel((10, 10)) == (255, 255, 255)
+
+
+async def test_a_map_is_mixed_into_the_picture_where_it_knows_a_class() -> None:
+    skills = MeetingSkills()
+    parts = wired(skills)
+    segmentation = Image.new("RGB", (40, 40))
+    segmentation.paste((0, 0, 255), (0, 0, 20, 40))
+    stored = await parts.images.put(encode(segmentation), owner="anonymous")
+    skills.found = {"image_seg": stored.id}
+    path = "/v1/tools/finder?render=overlay"
+    drawn = Image.open(io.BytesIO((await post(parts, path, {"image": IMAGE}, Accept="image/png")).content))
+    assert drawn.convert("RGB").getpixel((10, 10)) == (115, 115, 255), "a class"
+    assert drawn.convert("RGB").getpixel((30, 10)) == (255, 255, 255), "none"
+    skills.found = {"image_seg": "img_" + "0" * 40}
+    response = await post(parts, path, {"image": IMAGE}, Accept="image/png")
     assert Image.open(io.BytesIO(response.content)).convert("RGB").getcolors() == [(1600, (255, 255, 255))]
 
 

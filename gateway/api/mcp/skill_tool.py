@@ -17,6 +17,7 @@ from gateway.api.tool_models import identifier, request_model
 from gateway.api.tool_render import stored_overlay
 from gateway.errors import InvalidRequest
 from gateway.metrics import GatewayMetrics
+from gateway.overlay import DRAWN_FIELDS
 from gateway.parts import ANONYMOUS, GatewayParts
 from gateway.responses import json_bytes
 from services.core.spec import SkillSpec, Symbol
@@ -25,7 +26,7 @@ OVERLAY = {
     "overlay": {
         "type": "boolean",
         "default": False,
-        "description": "Also draw the boxes and masks of the result over the picture, and send that.",
+        "description": "Also draw the boxes, masks or map of the result over the picture, and send that.",
     }
 }
 """An option of tools whose results can be drawn."""
@@ -45,9 +46,7 @@ class SkillTool:
         self._parts = parts
         self._metrics = metrics
         self._model = request_model(spec)
-        self._drawn = Symbol.IMAGE in spec.consumes and not {"boxes", "masks_rle"}.isdisjoint(
-            spec.result_model.model_fields
-        )
+        self._drawn = Symbol.IMAGE in spec.consumes and not DRAWN_FIELDS.isdisjoint(spec.result_model.model_fields)
         output = create_model("Output", __base__=SkillOutput, result=(spec.result_model, Field()))
         self.definition = types.Tool(
             name=identifier(spec.name),
