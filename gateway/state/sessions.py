@@ -23,6 +23,8 @@ from gateway.state.redis_errors import redis_errors
 KEY = "session:{}"
 INDEX = "sessions:{}"
 """Sorted set of an owner's session ids by the time of the last turn."""
+_SWEPT = 16
+"""A session that is stored takes up to this many that have expired out of the index, which so stays bounded."""
 _ID = re.compile(r"sess_[0-9a-f]{32}", re.ASCII)
 _log = structlog.get_logger("gateway.state")
 
@@ -47,8 +49,12 @@ class RedisSessionStore:
     async def get(self, session_id: str, *, owner: str) -> Session:
         stored = None
         if _ID.fullmatch(session_id):
+            ttl = self._settings.session_ttl_s
             with redis_errors():
-                stored = await self._redis.getex(KEY.format(session_id), ex=self._settings.session_ttl_s)
+                async with self._redis.pipeline(transaction=True) as pipe:
+                    pipe.getex(KEY.format(session_id), ex=ttl)
+                    pipe.expire(INDEX.format(owner), ttl)
+                    stored, _ = await pipe.execute()
         session = _parsed(stored, session_id) if isinstance(stored, bytes) else None
         if session is None or session.owner != owner:
             raise SessionNotFound(
@@ -61,13 +67,27 @@ class RedisSessionStore:
         """Store the session, without what `history_turns_max` leaves behind."""
         turns_max = self._settings.history_turns_max
         kept = trimmed(session, turns_max, turns_max * self._settings.images_per_message_max)
-        ttl, index = self._settings.session_ttl_s, INDEX.format(session.owner)
+        ttl, index, now = self._settings.session_ttl_s, INDEX.format(session.owner), time.time()
         with redis_errors():
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.set(KEY.format(session.id), kept.model_dump_json(), ex=ttl)
-                pipe.zadd(index, {session.id: time.time()})
+                pipe.zadd(index, {session.id: now})
                 pipe.expire(index, ttl)
-                await pipe.execute()
+                pipe.zrangebyscore(index, "-inf", now - ttl, start=0, num=_SWEPT)
+                names = (await pipe.execute())[-1]
+            await self._sweep(index, [name.decode() for name in names])
+
+    async def _sweep(self, index: str, ids: Sequence[str]) -> None:
+        """Take those out of the index that are gone; one whose last turn is long ago may live on by being read."""
+        if not ids:
+            return
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for name in ids:
+                pipe.exists(KEY.format(name))
+            there = await pipe.execute()
+        gone = [name for name, exists in zip(ids, there, strict=True) if not exists]
+        if gone:
+            await self._redis.zrem(index, *gone)
 
     @asynccontextmanager
     async def locked(self, session_id: str) -> AsyncIterator[Hold]:
@@ -82,7 +102,6 @@ class RedisSessionStore:
         """See `SessionStore.page`. Sessions that have expired leave the index here."""
         index, found = INDEX.format(owner), list[Session]()
         with redis_errors():
-            await self._redis.zremrangebyscore(index, "-inf", time.time() - self._settings.session_ttl_s)
             rank: Any = await self._redis.zrevrank(index, after) if after else None
             if after and rank is None:
                 return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import httpx
@@ -78,6 +79,21 @@ async def test_sessions_are_listed_by_owner_last_used_first(redis: Redis) -> Non
     assert list(await sessions.page(owner="me", limit=1, after="sess_unknown")) == []
     with pytest.raises(SessionNotFound):
         await sessions.delete(mine[4].id, owner="you")
+
+
+async def test_a_session_that_is_only_read_stays_in_the_list_and_expired_ones_leave_it(redis: Redis) -> None:
+    sessions = RedisSessionStore(redis, GatewaySettings(session_ttl_s=1000))
+    index, long_ago = "sessions:me", time.time() - 5000
+    read, expired, other = [await sessions.create(owner="me") for _ in range(3)]
+    await sessions.save(read)
+    await redis.zadd(index, {read.id: long_ago, expired.id: long_ago + 1})
+    await redis.expire(index, 10)
+    await sessions.get(read.id, owner="me")
+    assert await redis.ttl(index) > 900, "the list lives as long as its sessions"
+    assert [one.id for one in await sessions.page(owner="me", limit=10)] == [read.id]
+    await redis.zadd(index, {expired.id: long_ago})
+    await sessions.save(other)
+    assert await redis.zrange(index, 0, -1) == [read.id.encode(), other.id.encode()], "storing one tidies up"
 
 
 async def test_an_answer_is_found_by_owner_key_and_message(redis: Redis) -> None:
