@@ -55,13 +55,12 @@ def test_talk_calls_nothing_and_the_wish_after_it_one_tool() -> None:
 
 
 def test_the_same_for_another_thing_changes_nothing_but_the_thing() -> None:
-    seen = set()
-    for first, second in (calls(one) for one in built(the_same_elsewhere)):
+    made = [calls(one) for one in built(the_same_elsewhere)]
+    assert made
+    for first, second in made:
         assert first.API_name == second.API_name
         assert first.API_params.keys() == second.API_params.keys()
         assert first.API_params != second.API_params
-        seen.add(first.API_name)
-    assert {"clip_retrieval", "instruct_pix2pix"} <= seen
 
 
 def test_what_is_known_already_is_told_without_a_call() -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from planner.data.answers import percent
 from planner.data.desk import ANSWERED, NO_TOOL, Contents, Desk, Request
-from planner.data.labels import Noun, noun
+from planner.data.labels import LabelledObject, Noun, noun
 from planner.data.phrasebook import Slots, Wording, read_wordings
 from planner.data.results import NoResult
 from planner.data.rows import knowledge
@@ -80,14 +80,14 @@ def _look_up_too(desk: Desk) -> None:
     if "query" not in first.actions[0].API_params:
         raise NoResult("the look-up names nothing")
     desk.perform(first)
-    text, other = _other_thing(desk)
+    text, other = _other_thing(desk, first, desk.picture.objects)
     _again(desk, first, Request(text, (call(knowledge.SKILL, query=other.name),), first.thoughts, knowledge.answer))
 
 
 def _colour_too(desk: Desk) -> None:
     first = colour_question(desk)
     desk.perform(first)
-    text, other = _other_thing(desk)
+    text, other = _other_thing(desk, first, [item for item in desk.picture.lone() if item.colour])
     action = call("blip2", prompt=f"what color is the {other.name}?")
 
     def answer(got: Contents) -> str:
@@ -103,7 +103,7 @@ def _edit_too(desk: Desk) -> None:
     if not named:
         raise NoResult("the change is not to one named thing")
     desk.perform(first)
-    text, other = _other_thing(desk)
+    text, other = _other_thing(desk, first, desk.picture.objects)
     prompt = prompt.replace(max(named, key=len), other.name)
     action = call("instruct_pix2pix", prompt=prompt)
     _again(desk, first, Request(text, (action,), first.thoughts, lambda got: f"Done: {prompt}."))
@@ -115,9 +115,13 @@ def _again(desk: Desk, first: Request, second: Request) -> None:
     desk.perform(second)
 
 
-def _other_thing(desk: Desk) -> tuple[str, Noun]:
-    """Words that name another thing, and the thing."""
-    wording, slots = desk.book.deal("follow_same"), desk.slots(present=0.7)
+def _other_thing(desk: Desk, first: Request, items: Sequence[LabelledObject]) -> tuple[str, Noun]:
+    """Words that name another of `items` than the first request, and the thing."""
+    before = " ".join(str(value) for value in first.actions[0].API_params.values())
+    others = [item for item in items if item.noun.name not in before]
+    if not others:
+        raise NoResult("the picture has no other thing to ask about")
+    wording, slots = desk.book.deal("follow_same"), desk.slots(others)
     text = slots.spoken(wording.text)
     names = slots.fill(wording.argument) if wording.argument else " . ".join(slots.asked)
     for one in slots.nouns:
