@@ -69,7 +69,9 @@ class GatewaySettings(BaseSettings):
     text_chars_max: int = Field(8_000, ge=1, description="Longest message, characters.")
     session_ttl_s: int = Field(24 * 3600, ge=1, description="How long an unused session is kept, seconds.")
     session_wait_s: float = Field(
-        30.0, gt=0, description="How long a message waits for another one of its session, seconds."
+        120.0,
+        gt=0,
+        description="How long a message waits for another one of its session, seconds; a turn may take as long.",
     )
     sessions_listed_max: int = Field(100, ge=1, description="Most sessions in one answer of GET /v1/sessions.")
     lock_ttl_s: float = Field(15.0, gt=0, description="How long a lock outlives a gateway that dies, seconds.")

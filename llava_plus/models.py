@@ -284,10 +284,13 @@ class SessionTurn(Model):
 
 
 class Session(Model):
-    """A conversation with the handles of all its pictures."""
+    """A conversation with the handles of all its pictures; it lives for `ttl_s` seconds without being used."""
 
     id: str
+    owner: str
     created: float
+    expires: float
+    ttl_s: float
     images: list[str]
     turns: list[SessionTurn]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -45,11 +46,17 @@ class SessionTurn(BaseModel):
 
 
 class SessionView(BaseModel):
-    """A conversation. `images` are the handles of all its pictures; times are seconds since the epoch."""
+    """A conversation. `images` are the handles of all its pictures; times are seconds since the epoch.
+
+    It lives for `ttl_s` seconds without being used; reading it is a use, and renews `expires`.
+    """
 
     id: str
     object: str = Field("session", description="Always `session`.")
+    owner: str
     created: float
+    expires: float
+    ttl_s: float
     images: list[str]
     pictures: list[SessionPicture] = Field(description="The same with the numbers and names that questions may use.")
     turns: list[SessionTurn]
@@ -103,7 +110,9 @@ async def list_sessions(
 @router.get("/v1/sessions/{session_id}", response_model=SessionView)
 async def get_session(session_id: str, request: Request, debug: bool = False) -> Response:
     """The latest turns of a conversation, oldest first; with `debug` every planner call and skill call of them."""
-    return FastJson(_view(await parts_of(request).sessions.get(session_id, owner=ANONYMOUS), debug))
+    parts = parts_of(request)
+    session = await parts.sessions.get(session_id, owner=ANONYMOUS)
+    return FastJson(_view(session, parts.settings.session_ttl_s, debug))
 
 
 @router.delete("/v1/sessions/{session_id}", response_model=SessionDeleted)
@@ -126,14 +135,18 @@ async def replay_session(session_id: str, request: Request, debug: bool = False)
     async with cancelled_when_client_leaves(request.receive):
         again = await replayed(session, parts, lambda: call_context(request, parts.settings.turn_deadline_s))
     same = [old.answer == new.answer for old, new in zip(session.turns, again.turns, strict=False)]
-    return FastJson(_view(again, debug) | {"replay_of": session.id, "same_answers": same})
+    view = _view(again, parts.settings.session_ttl_s, debug)
+    return FastJson(view | {"replay_of": session.id, "same_answers": same})
 
 
-def _view(session: Session, debug: bool) -> dict[str, Any]:
+def _view(session: Session, ttl_s: float, debug: bool) -> dict[str, Any]:
     return {
         "id": session.id,
         "object": "session",
+        "owner": session.owner,
         "created": session.created,
+        "expires": time.time() + ttl_s,
+        "ttl_s": ttl_s,
         "images": session.images,
         "pictures": [picture.model_dump(mode="json") for picture in session.pictures],
         "turns": [_turn(turn, debug) for turn in session.turns],

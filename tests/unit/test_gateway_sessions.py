@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from gateway_fakes import FakeImages, FakeSessions, ScriptedTurns, data_url, fak
 
 from gateway.app import create_app
 from gateway.parts import ANONYMOUS, GatewayParts
+from gateway.settings import GatewaySettings
 from gateway.state.models import Marks, Session, StepRecord, TurnRecord
 from services.core.images import decode
 from services.core.spec import Symbol
@@ -46,6 +48,21 @@ async def test_sessions_are_listed_in_pages() -> None:
     assert [one["title"] for one in first["data"]] == ["Q2", "Q1"]
     assert (first["has_more"], rest["has_more"]) == (True, False)
     assert [one["title"] for one in rest["data"]] == ["Q0"]
+
+
+async def test_a_session_tells_whose_it_is_and_how_long_it_lives() -> None:
+    before = time.time()
+    async with client_of(fake_parts(sessions=sessions_with(kept(1, "Q")))) as client:
+        seen = (await client.get(f"/v1/sessions/{kept(1).id}")).json()
+        again = (await client.post(f"/v1/sessions/{kept(1).id}/replay")).json()
+    ttl_s = GatewaySettings().session_ttl_s
+    for view in (seen, again):
+        assert (view["owner"], view["ttl_s"]) == (ANONYMOUS, ttl_s)
+        assert before + ttl_s <= view["expires"] <= time.time() + ttl_s
+
+
+def test_a_message_waits_for_another_one_of_its_session_for_as_long_as_that_may_take() -> None:
+    assert GatewaySettings().session_wait_s >= GatewaySettings().turn_deadline_s
 
 
 async def test_a_deleted_session_is_gone() -> None:
