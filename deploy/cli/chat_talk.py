@@ -109,7 +109,7 @@ class Talk:
         return self._form is not Form.NONE
 
     def overlay(self) -> bytes:
-        """The picture in which boxes or masks were found last, with them drawn over it, PNG.
+        """The picture in which boxes, masks or a map were found last, with them drawn over it, PNG.
 
         Raises:
             UsageError: none were found.
@@ -117,7 +117,8 @@ class Talk:
         turns = self.client.session(self.session, debug=True).turns if self.session is not None else []
         calls = [call for turn in turns for step in turn.steps or () for call in step.results]
         for call in reversed(calls):
-            if (call.boxes or call.masks_rle) and "image" in call.images:
+            drawable = call.boxes or call.masks_rle or "image_seg" in call.pictures
+            if drawable and "image" in call.images:
                 return self.client.image_bytes(call.images["image"], "overlay", session=self.session)
         raise UsageError("Nothing that can be drawn has been found in this conversation yet.")
 

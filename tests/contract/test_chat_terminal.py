@@ -92,6 +92,19 @@ def test_what_was_found_is_drawn_over_the_picture(address: str, folder: Path) ->
         assert drawn.convert("RGB").getpixel((58, 1)) == EDIT_COLOUR, "it was found in the painted picture"
 
 
+def test_a_map_is_drawn_over_its_picture(address: str, folder: Path) -> None:
+    with chatting(address, folder, "red.png") as chat:
+        chat.wait_for("you> ")
+        said(chat, "map it")
+        assert "saved: mapped.png" in said(chat, "/overlay mapped.png")
+        chat.type("\x04")
+        assert chat.end() == 0
+    with Image.open(folder / "mapped.png") as mapped:
+        red, _, blue = mapped.convert("RGB").getpixel((5, 5))
+        assert red > EDIT_COLOUR[0]
+        assert blue > 0
+
+
 def test_mistakes_are_told_and_the_chat_goes_on(address: str, folder: Path) -> None:
     with chatting(address, folder) as chat:
         chat.wait_for("you> ")

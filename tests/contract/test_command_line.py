@@ -154,6 +154,11 @@ def test_masks_are_saved_and_drawn() -> None:
     assert (refused.status, "nothing is drawn" in refused.err) == (2, True)
 
 
+def test_a_map_is_drawn_over_its_picture() -> None:
+    assert run("call", "map", "red.png", "--overlay", "mapped.png").lines[-1] == "saved: mapped.png"
+    assert opened("mapped.png").convert("RGB").getpixel((5, 5)) == (120, 11, 110), "half red, half blue"
+
+
 def test_what_a_tool_needs_besides_the_picture_is_an_option(platform: Platform) -> None:
     Image.new("L", (60, 40), 255).save("mask.png")
     assert run("call", "fill", "red.png", "--mask", "mask.png", "--prompt", "sea").status == 0

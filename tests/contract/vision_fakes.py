@@ -22,6 +22,7 @@ PLANS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "find": ("find", {"caption": "cat . dog"}),
     "cut": ("cut", {"boxes": "$user.boxes"}),
     "paint": ("edit", {"prompt": "blue"}),
+    "map": ("map", {}),
 }
 
 
