@@ -27,6 +27,9 @@ from planner.conversation import (
 from planner.format import Action, PlannerOutput, UnparsableOutput
 from services.core.spec import Symbol
 
+_LASTING = frozenset({Symbol.REFERENCE_IMAGE, Symbol.REFERENCE_MASK})
+"""A reference is about other pictures than its own, also about those that come later."""
+
 
 class TurnState:
     """Grows with every planner call and every batch of skill results.
@@ -46,7 +49,8 @@ class TurnState:
         # In the order of last use: a picture that is sent again is the newest one.
         self._images = [*(ref for ref in session.images if ref not in request.images), *request.images]
         # What was found in one picture is not about another.
-        self._symbols = ({} if request.images else session.symbols) | dict(request.symbols)
+        lasting = {symbol: handle for symbol, handle in session.symbols.items() if symbol in _LASTING}
+        self._symbols = (lasting if request.images else session.symbols) | dict(request.symbols)
         self._marks = request.marks if request.images or request.marks.given() else session.marks
         self._gallery = Gallery.of(session).with_pictures(request.images, request.image_names)
         self._earlier = newest_records(session)

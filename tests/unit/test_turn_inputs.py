@@ -91,6 +91,18 @@ async def test_a_drawn_mask_and_a_reference_picture_become_symbols() -> None:
     assert finished.session.turns[0].symbols == symbols
 
 
+async def test_a_reference_is_there_for_the_pictures_that_come_later_and_a_mask_is_not() -> None:
+    skills = Skills()
+    symbols = {Symbol.MASK: MASK, Symbol.REFERENCE_IMAGE: OTHER, Symbol.REFERENCE_MASK: MASK}
+    _, first = await run_turn(Script(answer()), skills, symbols=symbols)
+    planner = Script(act(("example", {}), ("fill", {"prompt": "a hat", "mask": "the mask"})), answer())
+    _, second = await run_turn(planner, skills, images=(PAINTED,), session=first.session)
+    (call, _) = skills.calls
+    assert call.images == {Symbol.IMAGE: PAINTED, Symbol.REFERENCE_IMAGE: OTHER, Symbol.REFERENCE_MASK: MASK}
+    assert skills.calls[1].images[Symbol.MASK] != MASK, "that of the example's result, not the one drawn before"
+    assert second.session.symbols[Symbol.REFERENCE_IMAGE] == OTHER
+
+
 async def test_all_tools_run_first_and_what_they_found_is_in_the_prompt() -> None:
     skills, planner = Skills(), Script(answer())
     skills.results["map"] = SkillFailed("It broke.")
