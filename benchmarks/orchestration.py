@@ -13,6 +13,7 @@ import base64
 import io
 import json
 import os
+import random
 import statistics
 import tempfile
 import time
@@ -51,6 +52,9 @@ from services.core.types import SkillArgs, SkillResult
 TARGET_RATIO = 1.15
 TARGET_CACHED_MS = 5.0
 MEMORY_BYTES = 256 * 2**20
+SMALL_MEMORY_BYTES = 24 * 2**20
+"""Of a Redis that is filled over and over, to see what happens then."""
+OVER_WHILE_IT_EVICTS = 1.05
 LONGEST_S = 900.0
 """A machine that needs longer than this is too busy to measure on."""
 SLOWER_S, FASTER_S = 1.0, 0.8
@@ -164,6 +168,13 @@ def gateway(url: str, planner: Any, skills: Any, weights: Mapping[str, Weights] 
     return parts_around(GatewaySettings(redis_url=url), lambda _: skills, planner, weights)
 
 
+def noise(number: int) -> bytes:
+    """A picture of some 190 kB that differs from all others."""
+    buffer = io.BytesIO()
+    Image.frombytes("RGB", (256, 256), random.Random(number).randbytes(3 * 256 * 256)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def picture(number: int) -> bytes:
     buffer = io.BytesIO()
     colour = (number % 256, number // 256, 128)
@@ -267,12 +278,50 @@ async def many_sessions(url: str, sessions: int, clients: int) -> dict[str, floa
     }
 
 
+async def filled(sessions: int, clients: int) -> dict[str, float]:
+    """Conversations with more pictures than a small Redis holds: none fails, and the oldest pictures make room."""
+    todo, written, failed = iter(range(sessions)), 0, 0
+
+    async def work(client: httpx.AsyncClient) -> None:
+        nonlocal written, failed
+        for number in todo:
+            data = noise(number)
+            written += len(data)
+            asked = {"messages": [question("?", data)], "debug": True}
+            first = await client.post("/v1/chat/completions", json=asked)
+            session = first.json().get("session_id")
+            again = {"messages": [{"role": "user", "content": "again?"}], "session_id": session}
+            second = await client.post("/v1/chat/completions", json=again)
+            failed += first.status_code != httpx.codes.OK or second.status_code != httpx.codes.OK
+
+    async with redis_of_its_own(SMALL_MEMORY_BYTES) as url:
+        parts = gateway(url, Waiter(0.0), WaitingSkills())
+        transport = httpx.ASGITransport(app=create_app(parts))
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=120) as client:
+            await asyncio.gather(*(work(client) for _ in range(clients)))
+        async with Redis.from_url(url) as redis:
+            memory, stats = await redis.info("memory"), await redis.info("stats")
+        await parts.close()
+    return {
+        "sessions": sessions,
+        "written_mib": written / 2**20,
+        "failed": failed,
+        "evicted_keys": stats["evicted_keys"],
+        "redis_mib": memory["used_memory_peak"] / 2**20,
+        "redis_mib_max": SMALL_MEMORY_BYTES / 2**20,
+    }
+
+
+def question(text: str, data: bytes) -> dict[str, Any]:
+    url = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    content = [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": url}}]
+    return {"role": "user", "content": content}
+
+
 async def conversation(client: httpx.AsyncClient, number: int) -> str | None:
     """Two turns and a look at what is stored; what is wrong with them, if anything."""
-    url = f"data:image/png;base64,{base64.b64encode(picture(number)).decode()}"
     asked = [f"first {number}", f"second {number}"]
-    content = [{"type": "text", "text": asked[0]}, {"type": "image_url", "image_url": {"url": url}}]
-    first = await _chat(client, {"messages": [{"role": "user", "content": content}]})
+    first = await _chat(client, {"messages": [question(asked[0], picture(number))]})
     session = first["session_id"]
     again = {"messages": [{"role": "user", "content": asked[1]}], "session_id": session, "debug": True}
     second = await _chat(client, again)
@@ -301,19 +350,22 @@ async def measure(rounds: int, calls: int, sessions: int, clients: int) -> dict[
             "parallel": await parallel(url, rounds),
             "cached": await cached(url, calls),
             "sessions": await many_sessions(url, sessions, clients),
+            "filled": await filled(sessions // 4, clients),
         }
 
 
 def missed(report: Mapping[str, Mapping[str, float]]) -> list[str]:
     """What is not as it must be."""
-    many = report["sessions"]
+    many, full = report["sessions"], report["filled"]
     kept = {
         f"two independent actions take over {TARGET_RATIO} times the slower one": report["parallel"]["ratio"]
         <= TARGET_RATIO,
         f"a cached call takes {TARGET_CACHED_MS:g} ms or more": report["cached"]["median_ms"] < TARGET_CACHED_MS,
         "sessions see each other's content": many["cross_talk"] == 0,
         "sessions are lost": many["stored"] == many["sessions"],
-        "Redis holds more than it may": many["redis_mib"] <= many["redis_mib_max"],
+        "Redis holds more than it may": many["redis_mib"] <= many["redis_mib_max"]
+        and full["redis_mib"] <= OVER_WHILE_IT_EVICTS * full["redis_mib_max"],
+        "messages fail when Redis is full": full["failed"] == 0 and full["evicted_keys"] > 0,
     }
     return [what for what, well in kept.items() if not well]
 
@@ -334,6 +386,7 @@ def main() -> None:
     print(f"two independent actions: {ratio:.3f} times the slower one (target: at most {TARGET_RATIO})")
     print(f"a cached call: {hit:.2f} ms at the median (target: under {TARGET_CACHED_MS:g}); {report['cached']}")
     print(f"sessions: {many}")
+    print(f"more pictures than Redis holds: {report['filled']}")
     options.out.parent.mkdir(exist_ok=True)
     options.out.write_text(json.dumps(report, indent=2) + "\n")
     wrong = missed(report)
