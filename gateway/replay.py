@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import aclosing
+from typing import Any
 
 from gateway.orchestrator.events import TurnFinished, TurnRequest
 from gateway.parts import GatewayParts
 from gateway.state.models import Session
+from planner.conversation import UserTurn
 from services.core.context import CallContext
 
 
@@ -21,7 +23,7 @@ async def replayed(session: Session, parts: GatewayParts, context: Callable[[], 
         PlannerUnavailable, PromptTooLong, ImageNotFound: a turn cannot be run again.
     """
     again = await parts.sessions.create(owner=session.owner)
-    again = again.model_copy(update={"instructions": session.instructions})
+    again = again.model_copy(update={"instructions": session.instructions, **await _brought_along(session, parts)})
     for turn in session.turns:
         for handle in turn.images:
             await parts.images.info(handle, owner=session.owner)
@@ -39,3 +41,14 @@ async def replayed(session: Session, parts: GatewayParts, context: Callable[[], 
                     again = event.session
     await parts.sessions.save(again)
     return again
+
+
+async def _brought_along(session: Session, parts: GatewayParts) -> dict[str, Any]:
+    """What the client sent as earlier messages when the session began, as far as it is kept: it has no turns."""
+    asked = [index for index, turn in enumerate(session.conversation) if isinstance(turn, UserTurn)]
+    brought = len(asked) - len(session.turns)
+    earlier = session.conversation[: asked[brought]] if 0 < brought < len(asked) else ()
+    images = dict.fromkeys(handle for turn in earlier if isinstance(turn, UserTurn) for handle in turn.images)
+    for handle in images:
+        await parts.images.info(handle, owner=session.owner)
+    return {"conversation": earlier, "images": list(images)}

@@ -14,6 +14,8 @@ from gateway.app import create_app
 from gateway.parts import ANONYMOUS, GatewayParts
 from gateway.settings import GatewaySettings
 from gateway.state.models import Marks, Session, StepRecord, TurnRecord
+from planner.conversation import AssistantTurn, UserTurn
+from planner.format import PlannerOutput
 from services.core.images import decode
 from services.core.spec import Symbol
 from services.core.types import MaskRLE
@@ -117,6 +119,22 @@ async def test_a_replay_asks_the_questions_again_in_a_new_session() -> None:
     assert body["replay_of"] == kept(1).id
     assert body["id"] != kept(1).id
     assert body["id"] in store.kept
+
+
+async def test_a_replay_starts_from_the_messages_that_the_client_brought_along() -> None:
+    images = FakeImages()
+    handle = (await images.put(picture(), owner=ANONYMOUS)).id
+    brought = (UserTurn(text="Before", images=(handle,)), AssistantTurn(output=PlannerOutput(value="Yes.")))
+    asked = (UserTurn(text="First"), AssistantTurn(output=PlannerOutput(value="First!")))
+    store, turns = sessions_with(kept(1, "First", conversation=brought + asked)), ScriptedTurns(["An answer."])
+    async with client_of(fake_parts(turns, sessions=store, images=images)) as client:
+        path = f"/v1/sessions/{kept(1).id}/replay"
+        assert (await client.post(path)).status_code == 200
+        images.kept.clear()
+        gone = await client.post(path)
+    ((request, session, _),) = turns.asked
+    assert (request.text, session.conversation, session.images) == ("First", brought, [handle])
+    assert gone.status_code == 404
 
 
 async def test_a_message_to_a_session_that_is_busy_for_too_long_is_a_conflict() -> None:
