@@ -107,7 +107,12 @@ class ChatRequest(BaseModel):
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     temperature: float | None = Field(None, ge=0.0, le=2.0, allow_inf_nan=False, description="0 (greedy) by default.")
-    max_tokens: int | None = Field(None, ge=1, description="Longest planner reply, tokens.")
+    max_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Longest planner reply, tokens. Thoughts and calls of tools count too, so that a low one may leave "
+        "no answer; `finish_reason` is then `length`.",
+    )
     max_completion_tokens: int | None = Field(None, ge=1, description="OpenAI's newer name of max_tokens.")
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     top_p: float | None = Field(

@@ -15,6 +15,7 @@ _FOLLOWS = "input_missing"
 """Not a mistake of its own: something before it failed, or found nothing."""
 
 NOTHING_FOUND = "I could not work out an answer. Please ask in other words."
+NO_ROOM = "There was no room for an answer: allow more tokens (max_tokens), or ask for less at once."
 OVER_LIMIT = "no more calls were allowed"
 BROKEN_OFF = "The answer broke off."
 RESULTS_ONLY = "I could not put the results into words. They are:\n"
@@ -58,10 +59,14 @@ def told_to_rewrite(error: UnparsableOutput, question: str) -> tuple[Turn, ...]:
     return said, ObservationTurn(observations=(wrong,), question=question)
 
 
-def results_in_words(results: Sequence[CallResult]) -> str:
-    """An answer where the planner gave none."""
+def results_in_words(results: Sequence[CallResult], *, cut: bool = False) -> str:
+    """An answer where the planner gave none.
+
+    Args:
+        cut: a limit is why it gave none.
+    """
     known = [in_plain_words(result) for result in results if result.error is None]
-    return RESULTS_ONLY + "\n".join(known) if known else NOTHING_FOUND
+    return RESULTS_ONLY + "\n".join(known) if known else NO_ROOM if cut else NOTHING_FOUND
 
 
 def shortfalls(results: Sequence[CallResult], unrun: Iterable[str] = ()) -> str:

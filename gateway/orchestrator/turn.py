@@ -134,9 +134,7 @@ class TurnState:
         self._planned += 1
         self._hint = ()
         self.last_output = output
-        self.usage = Usage(
-            self.usage.prompt_tokens + done.prompt_tokens, self.usage.completion_tokens + done.completion_tokens
-        )
+        self._took(done)
         actions = [action.model_dump(mode="json") for action in output.actions]
         self.steps.append(
             StepRecord(thoughts=output.thoughts, actions=actions, value=output.value, planner_ms=elapsed_ms)
@@ -151,10 +149,16 @@ class TurnState:
     def misspoke(self, error: UnparsableOutput, elapsed_ms: float) -> None:
         """What the planner wrote cannot be read: it may try once more, unless a part of it has been shown."""
         self.steps.append(StepRecord(thoughts="", actions=[], value=error.text, planner_ms=elapsed_ms))
+        self._took(error)
         if self.answer or not self._repairs.allow(UNPARSABLE):
             self.end_here()
         else:
             self._hint = told_to_rewrite(error, self._request.text)
+
+    def _took(self, call: PlannerDone | UnparsableOutput) -> None:
+        self.usage = Usage(
+            self.usage.prompt_tokens + call.prompt_tokens, self.usage.completion_tokens + call.completion_tokens
+        )
 
     @property
     def can_end_here(self) -> bool:
@@ -207,7 +211,7 @@ class TurnState:
         """What the answer still lacks: results in words where the planner gave none, and what could not be done."""
         said = self.answer
         if not said.strip():
-            self.answer += results_in_words(self._results)
+            self.answer += results_in_words(self._results, cut=self.finish_reason == "length")
         last = self._conversation[-1]
         if not (isinstance(last, AssistantTurn) and last.output.is_answer and last.output.value.strip()):
             self._conversation = (*self._conversation, AssistantTurn(output=PlannerOutput(value=self.answer)))

@@ -218,6 +218,12 @@ async def test_an_answer_that_was_cut_says_so() -> None:
     assert finished.finish_reason == "length"
 
 
+async def test_a_limit_that_leaves_no_room_for_an_answer_is_what_the_answer_says() -> None:
+    _, finished = await run(ScriptedPlanner(answer(""), cut=True), max_tokens=5)
+    assert "max_tokens" in finished.answer
+    assert finished.finish_reason == "length"
+
+
 async def test_the_reply_is_never_longer_than_the_setting_allows() -> None:
     planner = ScriptedPlanner(answer("ok"))
     await run(planner, max_tokens=10_000, answer_tokens_max=64)
