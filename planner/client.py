@@ -129,7 +129,7 @@ class PlannerClient:
                     raise _as_exception(chunk)
                 if chunk.final:
                     cut = chunk.finish_reason == "length"
-                    output = self._parsed(text, cut)
+                    output = self._parsed(text, chunk)
                     if output.is_answer and len(output.value) > shown:
                         yield PlannerDelta(output.value[shown:])
                     yield PlannerDone(output, chunk.prompt_tokens, chunk.completion_tokens, cut)
@@ -145,13 +145,14 @@ class PlannerClient:
                     shown = len(value)
         raise PlannerUnavailable("The planner's answer broke off. Try again.")
 
-    def _parsed(self, text: str, cut: bool) -> PlannerOutput:
+    def _parsed(self, text: str, last: EngineChunk) -> PlannerOutput:
         """The whole output; of one that `max_tokens` cut, as much of the answer as there is."""
         try:
             return PlannerOutput.model_validate(valid_unicode(self._dialect.parse(text).model_dump()))
-        except UnparsableOutput:
-            if not cut:
-                raise
+        except UnparsableOutput as error:
+            if last.finish_reason != "length":
+                took = (last.prompt_tokens, last.completion_tokens)
+                raise UnparsableOutput(error.reason, error.text, *took) from error
             return PlannerOutput(value=valid_unicode(self._dialect.partial_value(text)))
 
 

@@ -40,15 +40,22 @@ class PlannerOutput(BaseModel):
 
 
 class UnparsableOutput(ValueError):
-    """The planner's text is not in its dialect. `text` keeps what it wrote, for the repair prompt."""
+    """The planner's text is not in its dialect.
 
-    def __init__(self, reason: str, text: str) -> None:
+    Attributes:
+        text: what it wrote, for the repair prompt.
+        prompt_tokens, completion_tokens: what it took, where that is known.
+    """
+
+    def __init__(self, reason: str, text: str, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
         super().__init__(reason)
         self.reason = reason
         self.text = text
+        self.prompt_tokens = prompt_tokens
+        self.completion_tokens = completion_tokens
 
-    def __reduce__(self) -> tuple[type[UnparsableOutput], tuple[str, str]]:
-        return type(self), (self.reason, self.text)
+    def __reduce__(self) -> tuple[type[UnparsableOutput], tuple[str, str, int, int]]:
+        return type(self), (self.reason, self.text, self.prompt_tokens, self.completion_tokens)
 
 
 def valid_unicode(value: Any) -> Any:

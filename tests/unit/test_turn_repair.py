@@ -16,7 +16,7 @@ from planner.format import PlannerOutput, UnparsableOutput
 from services.core.errors import DeadlineExceeded, ImageNotFound, SkillFailed
 from tests.orchestration_fakes import Script, Skills, act, answer, run_turn
 
-MUMBLE = UnparsableOutput("not JSON: Expecting value", "mumble")
+MUMBLE = UnparsableOutput("not JSON: Expecting value", "mumble", 20, 5)
 TAG = act(("tag", {}))
 
 
@@ -27,6 +27,7 @@ async def test_output_that_cannot_be_read_is_told_and_tried_once_more() -> None:
     assert finished.answer == "a cat"
     assert [turn.kind for turn in finished.session.conversation] == ["user", "assistant"], "the mishap is not kept"
     assert [step.value for step in finished.steps] == ["mumble", "a cat"]
+    assert (finished.usage.prompt_tokens, finished.usage.completion_tokens) == (30, 8), "both replies are counted"
 
 
 async def test_a_second_reply_that_cannot_be_read_ends_the_turn_with_what_there_is() -> None:
