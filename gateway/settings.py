@@ -109,7 +109,9 @@ class GatewaySettings(BaseSettings):
     all_tools_chars_max: int = Field(
         4_000, ge=1, description="Most of their results that the planner sees, characters."
     )
-    turn_steps_max: int = Field(4, ge=1, description="Most planner calls in one turn.")
+    turn_steps_max: int = Field(
+        4, ge=1, description="Most planner calls in one turn, besides one more where a reply cannot be read."
+    )
     turn_calls_max: int = Field(8, ge=1, description="Most skill calls in one turn.")
     turn_parallel_max: int = Field(4, ge=1, description="Most skill calls of one turn that run at the same time.")
     turn_answer_reserve_s: float = Field(
