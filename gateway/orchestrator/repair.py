@@ -69,17 +69,20 @@ def results_in_words(results: Sequence[CallResult], *, cut: bool = False) -> str
     return RESULTS_ONLY + "\n".join(known) if known else NO_ROOM if cut else NOTHING_FOUND
 
 
-def shortfalls(results: Sequence[CallResult], unrun: Iterable[str] = ()) -> str:
-    """A note about calls that failed and were not made good by a later one, or never ran; "" when there are none.
+def shortfalls(plans: Sequence[Sequence[CallResult]], unrun: Iterable[str] = ()) -> str:
+    """A note about calls that failed and were not made good by a later plan, or never ran; "" when there are none.
 
     Args:
+        plans: the results of each plan, in order; calls of one plan are different wishes, even of the same tool.
         unrun: tools of calls for which no more were allowed.
     """
     notes: dict[str, str] = {}
-    for index, result in enumerate(results):
-        if result.error is not None and not _made_good(result, results[index + 1 :]):
-            kind = str(result.error.get("kind"))
-            notes[_shown(result.skill)] = _WORDS.get(kind, "it failed")
+    for index, results in enumerate(plans):
+        later = [result for plan in plans[index + 1 :] for result in plan]
+        for result in results:
+            if result.error is not None and not _made_good(result, later):
+                kind = str(result.error.get("kind"))
+                notes[_shown(result.skill)] = _WORDS.get(kind, "it failed")
     notes |= {shown: OVER_LIMIT for name in unrun if (shown := _shown(name)) not in notes}
     return f"Not done: {'; '.join(f'{name} ({why})' for name, why in notes.items())}." if notes else ""
 

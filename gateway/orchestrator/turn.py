@@ -63,6 +63,7 @@ class TurnState:
         self._hint: tuple[Turn, ...] = ()
         self._unrun: Sequence[Action] = ()
         self._results: list[CallResult] = []
+        self._plans: list[Sequence[CallResult]] = []
         history = last_exchanges(session.conversation, settings.history_turns_max)
         asked = UserTurn(text=question_text(request, self._gallery), images=request.images)
         self._conversation: Conversation = (*history, asked)
@@ -174,6 +175,7 @@ class TurnState:
     def observed(self, results: Sequence[CallResult], elapsed_ms: float) -> None:
         self._calls += len(results)
         self._results += results
+        self._plans.append(results)
         self._acting = self._repairs.allow_after(results) and self._acting
         self.actions = ()
         for result in results:
@@ -215,7 +217,7 @@ class TurnState:
         last = self._conversation[-1]
         if not (isinstance(last, AssistantTurn) and last.output.is_answer and last.output.value.strip()):
             self._conversation = (*self._conversation, AssistantTurn(output=PlannerOutput(value=self.answer)))
-        for note in (BROKEN_OFF if self._broken_off else "", shortfalls(self._results, self._dropped)):
+        for note in (BROKEN_OFF if self._broken_off else "", shortfalls(self._plans, self._dropped)):
             if note:
                 self.answer += f"\n\n{note}"
         return self.answer[len(said) :]

@@ -14,7 +14,7 @@ from planner.api import PlannerUnavailable, PromptTooLong
 from planner.conversation import ObservationTurn
 from planner.format import PlannerOutput, UnparsableOutput
 from services.core.errors import DeadlineExceeded, ImageNotFound, SkillFailed
-from tests.orchestration_fakes import Script, Skills, act, answer, run_turn
+from tests.orchestration_fakes import Call, Script, Skills, act, answer, run_turn
 
 MUMBLE = UnparsableOutput("not JSON: Expecting value", "mumble", 20, 5)
 TAG = act(("tag", {}))
@@ -85,6 +85,21 @@ async def test_partial_results_survive_a_failure_beside_them() -> None:
     _, finished = await run_turn(Script(act(("tag", {}), ("map", {})), answer("")), skills)
     assert "cat" in finished.answer
     assert finished.answer.endswith("Not done: map (it failed).")
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_failure_is_made_good_by_a_later_plan_and_not_by_another_call_beside_it(again: bool) -> None:
+    class Half(Skills):
+        async def call(self, skill: str, args: Any, images: Any, context: Any) -> Any:
+            if not self.calls:
+                self.calls.append(Call(skill, dict(args), dict(images)))
+                raise SkillFailed("It broke.")
+            return await super().call(skill, args, images, context)
+
+    both = act(("find", {"caption": "cat"}), ("find", {"caption": "dog"}))
+    retry = [act(("find", {"caption": "cat"}))] if again else []
+    _, finished = await run_turn(Script(both, *retry, answer("A dog.")), Half())
+    assert finished.answer == ("A dog." if again else "A dog.\n\nNot done: find (it failed).")
 
 
 async def test_a_call_that_breaks_in_an_unforeseen_way_fails_alone() -> None:
