@@ -162,7 +162,7 @@ def test_a_recipe_trains_scores_and_shows(name: str, checkpoints: Path) -> None:
 def test_what_a_recipe_saves_is_a_checkpoint_of_the_skill(name: str, checkpoints: Path) -> None:
     if not (checkpoints / name).is_dir():
         made(name, checkpoints)
-    base = {"base": str(checkpoints / "stable_diffusion")} if name == "controlnet" else {}
+    base = {} if name == "stable_diffusion" else {"base": str(checkpoints / "stable_diffusion")}
     skill = load_skill(name)(str(checkpoints / name), steps=1, **base)
     skill.setup()
     picture = Image.new("RGB", (40, 30), "green")
@@ -170,6 +170,17 @@ def test_what_a_recipe_saves_is_a_checkpoint_of_the_skill(name: str, checkpoints
     pictures = {Symbol.IMAGE: picture, Symbol.MASK: mask, Symbol.IMAGE_SEG: picture}
     (answer,) = skill.predict([SkillCall(skill.Args(prompt="a red car on a beach", seed=1), pictures)])
     assert answer.edited_image.size == ((SIDE, SIDE) if name == "stable_diffusion" else (40, 30))
+
+
+@pytest.mark.parametrize("name", ["instruct_pix2pix", "inpainting"])
+def test_what_is_scored_of_a_tuned_painter_is_what_the_skill_loads(name: str, checkpoints: Path) -> None:
+    recipe, model = made(name, checkpoints)
+    skill = load_skill(name)(str(checkpoints / name), base=str(checkpoints / "stable_diffusion"))
+    skill.setup()
+    for part, loaded in (("unet", skill._pipe.unet), ("text_encoder", skill._pipe.text_encoder)):
+        weights = loaded.state_dict()
+        for key, value in getattr(recipe.kept(model), part).state_dict().items():
+            torch.testing.assert_close(weights[key], value)
 
 
 def test_a_painter_goes_on_from_a_smaller_one(checkpoints: Path) -> None:

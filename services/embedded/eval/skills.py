@@ -43,6 +43,7 @@ class Setup:
 
 
 _PAINTING: Final = MappingProxyType({"steps": 16, "guidance": 4.0})
+_TUNED: Final = MappingProxyType({**_PAINTING, "base": "embedded:stable_diffusion"})
 
 EMBEDDED: Final[Mapping[str, Setup]] = MappingProxyType(
     {name: Setup(f"embedded:{name}") for name in ("sam", "openseed", "semantic_sam", "seem", "ram")}
@@ -51,10 +52,10 @@ EMBEDDED: Final[Mapping[str, Setup]] = MappingProxyType(
         "blip2": Setup("embedded:blip2", {"max_new_tokens": 60}, batch=16),
         "clip_retrieval": Setup("embedded:clip", batch=16),
         "easyocr": Setup(None, {"dtype": "native"}),
-        "stable_diffusion": Setup("embedded:stable_diffusion", _PAINTING),
-        "instruct_pix2pix": Setup("embedded:instruct_pix2pix", _PAINTING),
-        "inpainting": Setup("embedded:inpainting", _PAINTING),
-        "controlnet": Setup("embedded:controlnet", {**_PAINTING, "base": "embedded:stable_diffusion"}),
+        "stable_diffusion": Setup("embedded:stable_diffusion", {**_PAINTING, "output_side": 256}),
+        "instruct_pix2pix": Setup("embedded:instruct_pix2pix", _TUNED),
+        "inpainting": Setup("embedded:inpainting", _TUNED),
+        "controlnet": Setup("embedded:controlnet", _TUNED),
     }
 )
 """The settings that are scored, and that the embedded profile serves."""

@@ -10,20 +10,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from services.embedded.training.diffusion import networks
-from services.embedded.training.diffusion.grown import GrownRecipe
 from services.embedded.training.diffusion.holes import sample_hole
-from services.embedded.training.diffusion.latent import DEV, LatentConfig, as_pixels
+from services.embedded.training.diffusion.latent import DEV, as_pixels
+from services.embedded.training.diffusion.tuned import TunedConfig, TunedRecipe
 from services.embedded.training.sheet import sheet
 
 
-class InpaintingRecipeConfig(LatentConfig):
+class InpaintingRecipeConfig(TunedConfig):
     """Settings of inpainting."""
 
-    steps: int = 15_000
-    learning_rate: float = 3e-4
 
-
-class InpaintingRecipe(GrownRecipe[InpaintingRecipeConfig]):
+class InpaintingRecipe(TunedRecipe[InpaintingRecipeConfig]):
     """See the module."""
 
     name = "inpainting"

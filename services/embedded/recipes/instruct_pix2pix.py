@@ -14,22 +14,20 @@ from PIL import Image
 from pydantic import Field
 
 from services.embedded.training.diffusion import networks
-from services.embedded.training.diffusion.grown import GrownRecipe
-from services.embedded.training.diffusion.latent import DEV, LatentConfig, as_pixels
+from services.embedded.training.diffusion.latent import DEV, as_pixels
+from services.embedded.training.diffusion.tuned import TunedConfig, TunedRecipe
 from services.embedded.training.sheet import sheet
 from services.embedded.world.edits import sample_edit
 
 
-class InstructPix2PixRecipeConfig(LatentConfig):
+class InstructPix2PixRecipeConfig(TunedConfig):
     """Settings of instruct_pix2pix."""
 
-    steps: int = 15_000
-    learning_rate: float = 3e-4
     drop_picture: float = Field(0.1, ge=0, lt=1, description="Share of given pictures left empty, for image guidance.")
     shown_image_guidance: float = Field(1.5, ge=1)
 
 
-class InstructPix2PixRecipe(GrownRecipe[InstructPix2PixRecipeConfig]):
+class InstructPix2PixRecipe(TunedRecipe[InstructPix2PixRecipeConfig]):
     """See the module."""
 
     name = "instruct_pix2pix"

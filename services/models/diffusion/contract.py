@@ -70,7 +70,7 @@ class DiffusionOptions(TorchOptions):
     base: str | None = Field(
         None,
         description="Checkpoint of the whole pipeline, when `checkpoint` holds only the component that differs "
-        "(the UNet, or for controlnet the ControlNet).",
+        "(the UNet, whole or as its difference from the base's, or for controlnet the ControlNet).",
     )
     config: str | None = Field(
         None,
