@@ -128,6 +128,17 @@ class MessageRunning(GatewayError):
         )
 
 
+class MessageLockLost(MessageRunning):
+    """The message was answered, but it was free for others meanwhile to run it too: the answer is not stored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.message = (
+            "The lock of the message with this Idempotency-Key was lost while it was answered, which was not stored: "
+            "send it again."
+        )
+
+
 class JobNotFound(GatewayError):
     """No such job: it expired, never was, or is someone else's."""
 

@@ -6,12 +6,13 @@ Production implementations: `planner.client` (Planner), `gateway.skill_client` (
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.orchestrator.events import TurnEvent, TurnRequest
+from gateway.state.answers import KeptAnswer
 from gateway.state.job_models import Job, JobWork, Progress
 from gateway.state.locks import Hold
 from gateway.state.models import ImageInfo, Session
@@ -151,8 +152,16 @@ class SessionStore(Protocol):
         """Raises `SessionNotFound` for unknown, expired and other owners' sessions alike."""
         ...
 
-    async def save(self, session: Session) -> None:
-        """Store the session as it is now and renew its time to live."""
+    async def save(self, session: Session, *, hold: Hold | None = None, answer: KeptAnswer | None = None) -> None:
+        """Store the session as it is now and renew its time to live.
+
+        Args:
+            hold: the session's lock, under which it was read.
+            answer: to the message that changed it, stored with it or not at all.
+
+        Raises:
+            SessionLockLost, MessageLockLost: a lock is somebody else's now, and nothing was stored.
+        """
         ...
 
     def locked(self, session_id: str) -> AbstractAsyncContextManager[Hold]:
@@ -185,8 +194,8 @@ class Answer(Protocol):
 
     known: dict[str, Any] | None
 
-    async def keep(self, answer: dict[str, Any]) -> None:
-        """Store the answer for those who send the message again."""
+    def kept(self, answer: dict[str, Any]) -> KeptAnswer:
+        """The answer for those who send the message again, to be stored with what the message changed."""
         ...
 
 
@@ -233,8 +242,18 @@ class JobStore(Protocol):
     All raise `JobNotFound` for unknown, expired and other owners' jobs alike.
     """
 
-    async def submit(self, work: JobWork, *, owner: str) -> Job:
-        """Queue a job. Raises `JobQueueFull`."""
+    async def submit(
+        self, work: JobWork, *, owner: str, kept: Callable[[dict[str, Any]], KeptAnswer] | None = None
+    ) -> Job:
+        """Queue a job.
+
+        Args:
+            kept: `Answer.kept` of the message that asks for it; the answer, the job's `id`, is stored with the job or
+                not at all.
+
+        Raises:
+            JobQueueFull, MessageLockLost: nothing was queued.
+        """
         ...
 
     async def take(self) -> RunningJob | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import json
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -15,11 +16,12 @@ from typing import Any
 from PIL import Image
 from pydantic import Field
 
-from gateway.errors import FetchRefused, JobNotFound, JobQueueFull, SessionBusy, SessionNotFound
+from gateway.errors import FetchRefused, JobNotFound, JobQueueFull, SessionBusy, SessionLockLost, SessionNotFound
 from gateway.orchestrator.events import AnswerDelta, TurnEvent, TurnFinished, TurnRequest, Usage
 from gateway.parts import GatewayParts
 from gateway.ports import SkillOutcome, StoredImage, TurnRunner
 from gateway.settings import GatewaySettings
+from gateway.state.answers import KeptAnswer
 from gateway.state.job_models import Job, JobWork
 from gateway.state.locks import Hold
 from gateway.state.models import ImageInfo, Session, StepRecord
@@ -212,7 +214,8 @@ class FakeSessions:
         self.created = 0
         self.available = True
         self.busy: set[str] = set()
-        self.hold = Hold()
+        self.hold = Hold("lock", "token")
+        self.answers: dict[str, KeptAnswer] = {}
 
     async def create(self, *, owner: str) -> Session:
         self.created += 1
@@ -223,7 +226,11 @@ class FakeSessions:
             raise SessionNotFound("No such session.", param="session_id")
         return self.kept[session_id]
 
-    async def save(self, session: Session) -> None:
+    async def save(self, session: Session, *, hold: Hold | None = None, answer: KeptAnswer | None = None) -> None:
+        if hold is not None and hold.lost:
+            raise SessionLockLost
+        if answer is not None:
+            self.answers[answer.key] = answer
         self.kept[session.id] = session
 
     @asynccontextmanager
@@ -247,12 +254,11 @@ class FakeSessions:
 
 @dataclass
 class FakeAnswer:
-    store: dict[str, dict[str, Any]]
     key: str
     known: dict[str, Any] | None
 
-    async def keep(self, answer: dict[str, Any]) -> None:
-        self.store[self.key] = answer
+    def kept(self, answer: dict[str, Any]) -> KeptAnswer:
+        return KeptAnswer(self.key, json.dumps(answer), 60, Hold("lock", "token"))
 
 
 class FakeJobs:
@@ -261,7 +267,9 @@ class FakeJobs:
     async def take(self) -> None:
         return None
 
-    async def submit(self, work: JobWork, *, owner: str) -> Job:
+    async def submit(
+        self, work: JobWork, *, owner: str, kept: Callable[[dict[str, Any]], KeptAnswer] | None = None
+    ) -> Job:
         raise JobQueueFull(0)
 
     async def get(self, job_id: str, *, owner: str) -> Job:
@@ -278,14 +286,15 @@ class FakeJobs:
 
 
 class FakeAnswers:
-    """Keeps answers in memory."""
+    """Finds the answers that were stored with sessions."""
 
-    def __init__(self) -> None:
-        self.kept: dict[str, dict[str, Any]] = {}
+    def __init__(self, sessions: FakeSessions) -> None:
+        self.sessions = sessions
 
     @asynccontextmanager
     async def answering(self, key: str, body: bytes, *, owner: str) -> AsyncIterator[FakeAnswer]:
-        yield FakeAnswer(self.kept, key, self.kept.get(key))
+        found = self.sessions.answers.get(key)
+        yield FakeAnswer(key, json.loads(found.data) if found else None)
 
 
 @dataclass
@@ -322,12 +331,13 @@ class ScriptedTurns:
 
 
 def fake_parts(orchestrator: TurnRunner | None = None, **changes: Any) -> GatewayParts:
+    sessions = changes.get("sessions") or FakeSessions()
     given: dict[str, Any] = {
         "planner": FakePlanner(),
         "skills": FakeSkills(),
         "images": FakeImages(),
-        "sessions": FakeSessions(),
-        "answers": FakeAnswers(),
+        "sessions": sessions,
+        "answers": FakeAnswers(sessions),
         "jobs": FakeJobs(),
         "orchestrator": orchestrator or ScriptedTurns(),
         "settings": GatewaySettings(),

@@ -15,7 +15,7 @@ from gateway.api.chat_models import ChatRequest
 from gateway.api.model_names import with_adapter
 from gateway.api.progress import progress
 from gateway.error_handlers import http_error
-from gateway.errors import SessionLockLost, to_http
+from gateway.errors import to_http
 from gateway.metrics import GatewayMetrics
 from gateway.orchestrator.events import AnswerDelta, TurnEvent, TurnFinished, Usage
 from gateway.parts import GatewayParts
@@ -81,15 +81,11 @@ class ChatTurn:
             raise
 
     async def _keep(self, finished: TurnFinished) -> None:
-        if self._hold is not None and self._hold.lost:
-            # Another message may have changed the session meanwhile.
-            raise SessionLockLost
         produced = [handle for one in (finished, *self._others) for handle in one.produced]
         described_pictures = await described(dict.fromkeys(produced), self._parts, owner=self._context.owner)
         self._pictures = {picture["id"]: picture for picture in described_pictures}
-        await self._parts.sessions.save(finished.session)
-        if self._answering is not None:
-            await self._answering.keep(self.completed(finished))
+        answer = self._answering.kept(self.completed(finished)) if self._answering is not None else None
+        await self._parts.sessions.save(finished.session, hold=self._hold, answer=answer)
 
     async def completion(self, events: Events) -> dict[str, Any]:
         """The whole turn as one `chat.completion`."""

@@ -15,7 +15,7 @@ from gateway.api.job_work import chat_work, tool_work
 from gateway.errors import HttpError, JobCancelled, JobNotOver
 from gateway.jobs import JobRunner
 from gateway.parts import ANONYMOUS, call_context, parts_of
-from gateway.ports import AnswerStore
+from gateway.ports import Answer, AnswerStore
 from gateway.responses import ErrorDetail, FastJson, error_response
 from gateway.state.job_models import Job, JobStatus, JobWork, Progress
 
@@ -78,8 +78,7 @@ async def submit_job(body: JobRequest, request: Request, idempotency_key: Idempo
         if answering.known is not None:
             known = await parts.jobs.get(answering.known["id"], owner=owner)
             return FastJson(_view(known), status_code=202, headers={IDEMPOTENT_REPLAYED: "true"})
-        job = await _submitted(body, request)
-        await answering.keep({"id": job.id})
+        job = await _submitted(body, request, answering)
     return FastJson(_view(job), status_code=202)
 
 
@@ -122,9 +121,11 @@ async def cancel_job(job_id: str, request: Request) -> Response:
     return FastJson(_view(job))
 
 
-async def _submitted(body: JobRequest, request: Request) -> Job:
+async def _submitted(body: JobRequest, request: Request, answering: Answer | None = None) -> Job:
     parts = parts_of(request)
-    job = await parts.jobs.submit(await _work(body, request), owner=ANONYMOUS)
+    job = await parts.jobs.submit(
+        await _work(body, request), owner=ANONYMOUS, kept=answering.kept if answering else None
+    )
     _look(request)
     return job
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -12,7 +13,7 @@ from redis.asyncio import Redis
 
 from gateway.errors import InvalidRequest, MessageRunning
 from gateway.settings import GatewaySettings
-from gateway.state.locks import LockBusy, RedisLocks
+from gateway.state.locks import Hold, LockBusy, RedisLocks
 from gateway.state.redis_errors import redis_errors
 
 KEY = "answer:{}"
@@ -25,17 +26,36 @@ class _Stored(BaseModel):
     answer: dict[str, Any]
 
 
-class Answering:
-    """One message under its key: `known` is its answer, else it is this caller's to find, and to `keep`."""
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """An answer as it is stored, in one transaction with what the message changed.
 
-    def __init__(self, store: RedisAnswerStore, key: str, body: str, known: dict[str, Any] | None) -> None:
-        self._store = store
+    Attributes:
+        key, data, ttl_s: what is set in Redis, and for how many seconds.
+        hold: the message's lock; without it the message may have been run by somebody else.
+    """
+
+    key: str
+    data: str = field(repr=False)
+    ttl_s: int
+    hold: Hold
+
+
+class Answering:
+    """One message under its key: `known` is its answer, else it is this caller's to find, under `hold`."""
+
+    def __init__(self, key: str, body: str, ttl_s: int, known: dict[str, Any] | None, hold: Hold | None = None) -> None:
         self._key = key
         self._body = body
+        self._ttl_s = ttl_s
+        self._hold = hold
         self.known = known
 
-    async def keep(self, answer: dict[str, Any]) -> None:
-        await self._store.put(self._key, _Stored(body=self._body, answer=answer))
+    def kept(self, answer: dict[str, Any]) -> KeptAnswer:
+        """See `gateway.ports.Answer.kept`."""
+        assert self._hold is not None, "an answer that is known is not found again"
+        stored = _Stored(body=self._body, answer=answer)
+        return KeptAnswer(self._key, stored.model_dump_json(), self._ttl_s, self._hold)
 
 
 class RedisAnswerStore:
@@ -61,19 +81,16 @@ class RedisAnswerStore:
         """
         name = KEY.format(hashlib.sha256(f"{owner}\0{key}".encode()).hexdigest())
         digest = hashlib.sha256(body).hexdigest()
+        ttl_s = self._settings.idempotency_ttl_s
         known = await self._get(name, digest)
         if known is not None:
-            yield Answering(self, name, digest, known)
+            yield Answering(name, digest, ttl_s, known)
             return
         try:
-            async with self._locks.held(f"{name}:lock", self._settings.turn_deadline_s):
-                yield Answering(self, name, digest, await self._get(name, digest))
+            async with self._locks.held(f"{name}:lock", self._settings.turn_deadline_s) as hold:
+                yield Answering(name, digest, ttl_s, await self._get(name, digest), hold)
         except LockBusy:
             raise MessageRunning() from None
-
-    async def put(self, name: str, stored: _Stored) -> None:
-        with redis_errors():
-            await self._redis.set(name, stored.model_dump_json(), ex=self._settings.idempotency_ttl_s)
 
     async def _get(self, name: str, digest: str) -> dict[str, Any] | None:
         with redis_errors():

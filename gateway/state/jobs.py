@@ -9,15 +9,16 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from pydantic_core import from_json, to_json
 from redis.asyncio import Redis
 
-from gateway.errors import JobLost, JobNotFound, JobQueueFull, to_http
+from gateway.errors import JobLost, JobNotFound, JobQueueFull, MessageLockLost, to_http
 from gateway.settings import GatewaySettings
+from gateway.state.answers import KeptAnswer
 from gateway.state.job_models import Job, JobWork, Progress
 from gateway.state.redis_errors import redis_errors
 
@@ -30,14 +31,18 @@ _ID = re.compile(r"job_[0-9a-f]{32}", re.ASCII)
 _SHOWN = ("owner", "tool", "status", "created", "started", "finished", "progress", "cancel", "error")
 
 _SUBMIT = """
-if redis.call('llen', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
-redis.call('hset', KEYS[2], unpack(ARGV, 5))
+if redis.call('llen', KEYS[1]) >= tonumber(ARGV[1]) then return 'full' end
+if KEYS[4] then
+  if redis.call('get', KEYS[5]) ~= ARGV[5] then return 'lost' end
+  redis.call('set', KEYS[4], ARGV[6], 'ex', ARGV[7])
+end
+redis.call('hset', KEYS[2], unpack(ARGV, 8))
 redis.call('expire', KEYS[2], ARGV[2])
 redis.call('rpush', KEYS[1], ARGV[3])
 redis.call('zadd', KEYS[3], ARGV[4], ARGV[3])
 redis.call('zremrangebyscore', KEYS[3], '-inf', ARGV[4] - ARGV[2])
 redis.call('expire', KEYS[3], ARGV[2])
-return 1
+return 'queued'
 """
 _TAKE = """
 while true do
@@ -141,7 +146,9 @@ class RedisJobStore:
         self._redis = redis
         self._settings = settings
 
-    async def submit(self, work: JobWork, *, owner: str) -> Job:
+    async def submit(
+        self, work: JobWork, *, owner: str, kept: Callable[[dict[str, Any]], KeptAnswer] | None = None
+    ) -> Job:
         job = Job(id=f"job_{secrets.token_hex(16)}", owner=owner, tool=work.tool, status="queued", created=time.time())
         fields = {
             "owner": owner,
@@ -152,11 +159,18 @@ class RedisJobStore:
         }
         flat = [part for item in fields.items() for part in item]
         limits = (self._settings.jobs_queue_max, self._settings.jobs_ttl_s)
+        keys, stored = [QUEUE, KEY.format(job.id), INDEX.format(owner)], ("", "", 0)
+        if kept is not None:
+            answer = kept({"id": job.id})
+            keys += [answer.key, answer.hold.key]
+            stored = (answer.hold.token, answer.data, answer.ttl_s)
         with redis_errors():
-            taken = await self._redis.eval(
-                _SUBMIT, 3, QUEUE, KEY.format(job.id), INDEX.format(owner), *limits, job.id, repr(job.created), *flat
+            became: Any = await self._redis.eval(
+                _SUBMIT, len(keys), *keys, *limits, job.id, repr(job.created), *stored, *flat
             )
-        if not taken:
+        if became == b"lost":
+            raise MessageLockLost
+        if became == b"full":
             raise JobQueueFull(self._settings.jobs_queue_max)
         return job
 

@@ -8,9 +8,11 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from gateway.errors import StateUnavailable
 from gateway.state.redis_errors import redis_errors
@@ -28,15 +30,26 @@ class LockBusy(Exception):
     """Somebody else held the lock for the whole wait."""
 
 
+@dataclass(slots=True)
 class Hold:
     """A lock that is held.
 
     Attributes:
+        key, token: the lock's key in Redis, and what stands under it for as long as this holder has it.
         lost: it expired before it could be renewed, so somebody else may hold it now.
     """
 
-    def __init__(self) -> None:
-        self.lost = False
+    key: str
+    token: str
+    lost: bool = False
+
+    async def stands(self, pipe: Pipeline) -> bool:
+        """Whether the lock is still this holder's.
+
+        Args:
+            pipe: a transaction that watches `key` and so comes to nothing if that changes before its end.
+        """
+        return not self.lost and await pipe.get(self.key) == self.token.encode()
 
 
 class RedisLocks:
@@ -58,23 +71,22 @@ class RedisLocks:
         Raises:
             LockBusy: it was not free within `wait_s` seconds.
         """
-        token = secrets.token_hex(16)
-        await self._acquire(key, token, wait_s)
-        hold = Hold()
-        renewal = asyncio.create_task(self._renew(key, token, hold))
+        hold = Hold(key, secrets.token_hex(16))
+        await self._acquire(hold, wait_s)
+        renewal = asyncio.create_task(self._renew(hold))
         try:
             yield hold
         finally:
             renewal.cancel()
             # A lock that cannot be given back expires.
             with suppress(StateUnavailable):
-                await self._run(_RELEASE, key, token)
+                await self._run(_RELEASE, hold)
 
-    async def _acquire(self, key: str, token: str, wait_s: float) -> None:
+    async def _acquire(self, hold: Hold, wait_s: float) -> None:
         give_up, pause = time.monotonic() + wait_s, _POLL_S
         while True:
             with redis_errors():
-                if await self._redis.set(key, token, nx=True, px=self._ttl_ms):
+                if await self._redis.set(hold.key, hold.token, nx=True, px=self._ttl_ms):
                     return
             left = give_up - time.monotonic()
             if left <= 0:
@@ -82,16 +94,16 @@ class RedisLocks:
             await asyncio.sleep(min(left, pause * random.uniform(0.5, 1.0)))
             pause = min(_POLL_MAX_S, pause * 1.5)
 
-    async def _renew(self, key: str, token: str, hold: Hold) -> None:
+    async def _renew(self, hold: Hold) -> None:
         renewed = time.monotonic()
         while not hold.lost:
             await asyncio.sleep(self._ttl_ms / 1000 / _RENEWALS)
             try:
-                hold.lost = not await self._run(_RENEW, key, token, self._ttl_ms)
+                hold.lost = not await self._run(_RENEW, hold, self._ttl_ms)
                 renewed = time.monotonic()
             except StateUnavailable:
                 hold.lost = time.monotonic() - renewed > self._ttl_ms / 1000
 
-    async def _run(self, script: str, key: str, *args: Any) -> Any:
+    async def _run(self, script: str, hold: Hold, *args: Any) -> Any:
         with redis_errors():
-            return await self._redis.eval(script, 1, key, *args)
+            return await self._redis.eval(script, 1, hold.key, hold.token, *args)

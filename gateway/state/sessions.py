@@ -12,9 +12,11 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
-from gateway.errors import SessionBusy, SessionNotFound, StateUnavailable
+from gateway.errors import MessageLockLost, SessionBusy, SessionLockLost, SessionNotFound, StateUnavailable
 from gateway.settings import GatewaySettings
+from gateway.state.answers import KeptAnswer
 from gateway.state.history import trimmed
 from gateway.state.locks import Hold, LockBusy, RedisLocks
 from gateway.state.models import Session
@@ -63,19 +65,29 @@ class RedisSessionStore:
             )
         return session
 
-    async def save(self, session: Session) -> None:
-        """Store the session, without what `history_turns_max` leaves behind."""
+    async def save(self, session: Session, *, hold: Hold | None = None, answer: KeptAnswer | None = None) -> None:
+        """See `SessionStore.save`; what `history_turns_max` leaves behind is not stored."""
         turns_max = self._settings.history_turns_max
         kept = trimmed(session, turns_max, turns_max * self._settings.images_per_message_max)
         ttl, index, now = self._settings.session_ttl_s, INDEX.format(session.owner), time.time()
+        holds = [one for one in (hold, answer.hold if answer else None) if one is not None]
+
+        async def write(pipe: Pipeline) -> None:
+            if hold is not None and not await hold.stands(pipe):
+                raise SessionLockLost
+            if answer is not None and not await answer.hold.stands(pipe):
+                raise MessageLockLost
+            pipe.multi()  # type: ignore[no-untyped-call]  # redis has no annotation there
+            if answer is not None:
+                pipe.set(answer.key, answer.data, ex=answer.ttl_s)
+            pipe.set(KEY.format(session.id), kept.model_dump_json(), ex=ttl)
+            pipe.zadd(index, {session.id: now})
+            pipe.expire(index, ttl)
+            pipe.zrangebyscore(index, "-inf", now - ttl, start=0, num=_SWEPT)
+
         with redis_errors():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.set(KEY.format(session.id), kept.model_dump_json(), ex=ttl)
-                pipe.zadd(index, {session.id: now})
-                pipe.expire(index, ttl)
-                pipe.zrangebyscore(index, "-inf", now - ttl, start=0, num=_SWEPT)
-                names = (await pipe.execute())[-1]
-            await self._sweep(index, [name.decode() for name in names])
+            stored: Any = await self._redis.transaction(write, *(one.key for one in holds))
+            await self._sweep(index, [name.decode() for name in stored[-1]])
 
     async def _sweep(self, index: str, ids: Sequence[str]) -> None:
         """Take those out of the index that are gone; one whose last turn is long ago may live on by being read."""

@@ -97,10 +97,10 @@ async def test_a_session_that_is_only_read_stays_in_the_list_and_expired_ones_le
 
 
 async def test_an_answer_is_found_by_owner_key_and_message(redis: Redis) -> None:
-    answers = RedisAnswerStore(redis, GatewaySettings())
+    answers, sessions = RedisAnswerStore(redis, GatewaySettings()), RedisSessionStore(redis, GatewaySettings())
     async with answers.answering("key", b"body", owner="me") as answering:
         assert answering.known is None
-        await answering.keep({"text": "hello"})
+        await sessions.save(await sessions.create(owner="me"), answer=answering.kept({"text": "hello"}))
     async with answers.answering("key", b"body", owner="me") as answering:
         assert answering.known == {"text": "hello"}
     async with answers.answering("key", b"body", owner="you") as answering:
@@ -111,13 +111,14 @@ async def test_an_answer_is_found_by_owner_key_and_message(redis: Redis) -> None
 
 
 async def test_a_message_that_is_sent_again_while_it_runs_joins_it(redis: Redis) -> None:
-    answers, running = RedisAnswerStore(redis, GatewaySettings()), asyncio.Event()
+    answers, sessions = RedisAnswerStore(redis, GatewaySettings()), RedisSessionStore(redis, GatewaySettings())
+    running = asyncio.Event()
 
     async def first() -> None:
         async with answers.answering("key", b"body", owner="me") as answering:
             running.set()
             await asyncio.sleep(0.1)
-            await answering.keep({"text": "hello"})
+            await sessions.save(await sessions.create(owner="me"), answer=answering.kept({"text": "hello"}))
 
     async def second() -> object:
         await running.wait()
