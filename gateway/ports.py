@@ -15,7 +15,7 @@ from gateway.orchestrator.events import TurnEvent, TurnRequest
 from gateway.state.answers import KeptAnswer
 from gateway.state.job_models import Job, JobWork, Progress
 from gateway.state.locks import Hold
-from gateway.state.models import ImageInfo, Session
+from gateway.state.models import ImageInfo, ListedSession, Session
 from planner.api import Planner
 from services.core.context import CallContext
 from services.core.spec import SkillSpec, Symbol
@@ -172,8 +172,11 @@ class SessionStore(Protocol):
         """
         ...
 
-    async def page(self, *, owner: str, limit: int, after: str | None = None) -> Sequence[Session]:
-        """The owner's sessions, the last used first; after the session with that id where one is given."""
+    async def page(self, *, owner: str, limit: int, after: str | None = None) -> Sequence[ListedSession]:
+        """The owner's sessions, the last used first; after the session with that id where one is given.
+
+        Being listed is no use of a session: its time to live goes on.
+        """
         ...
 
     async def delete(self, session_id: str, *, owner: str) -> None:

@@ -243,8 +243,11 @@ class SessionSummary(Model):
     """A conversation in a list; `title` is its first question that is kept."""
 
     id: str
+    owner: str
     created: float
     last_used: float
+    expires: float
+    ttl_s: float
     title: str
     turns: int
     images: int

@@ -24,7 +24,7 @@ from gateway.settings import GatewaySettings
 from gateway.state.answers import KeptAnswer
 from gateway.state.job_models import Job, JobWork
 from gateway.state.locks import Hold
-from gateway.state.models import ImageInfo, Session, StepRecord
+from gateway.state.models import ImageInfo, ListedSession, Session, StepRecord
 from planner.api import PlannerDelta, PlannerDone, PlanRequest
 from planner.conversation import ObservationTurn, UserTurn
 from planner.format import Action, PlannerOutput
@@ -239,10 +239,11 @@ class FakeSessions:
             raise SessionBusy
         yield self.hold
 
-    async def page(self, *, owner: str, limit: int, after: str | None = None) -> Sequence[Session]:
+    async def page(self, *, owner: str, limit: int, after: str | None = None) -> Sequence[ListedSession]:
         ids = list(reversed(self.kept))
         start = ids.index(after) + 1 if after else 0
-        return [self.kept[one] for one in ids[start : start + limit]]
+        expires = time.time() + 60
+        return [ListedSession(session=self.kept[one], expires=expires) for one in ids[start : start + limit]]
 
     async def delete(self, session_id: str, *, owner: str) -> None:
         await self.get(session_id, owner=owner)

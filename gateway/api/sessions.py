@@ -13,7 +13,7 @@ from gateway.disconnect import cancelled_when_client_leaves
 from gateway.parts import ANONYMOUS, call_context, parts_of
 from gateway.replay import replayed
 from gateway.responses import FastJson
-from gateway.state.models import Marks, Mode, Session, SessionPicture, StepRecord, TurnRecord
+from gateway.state.models import ListedSession, Marks, Mode, Session, SessionPicture, StepRecord, TurnRecord
 from services.core.spec import Symbol
 from services.core.types import ImageRef
 
@@ -63,12 +63,18 @@ class SessionView(BaseModel):
 
 
 class SessionSummary(BaseModel):
-    """A conversation in a list; `title` is its first question that is kept."""
+    """A conversation in a list; `title` is its first question that is kept.
+
+    Times are as in `SessionView`, but being listed is no use and renews nothing.
+    """
 
     id: str
     object: str = Field("session", description="Always `session`.")
+    owner: str
     created: float
     last_used: float
+    expires: float
+    ttl_s: float
     title: str
     turns: int
     images: int
@@ -103,7 +109,7 @@ async def list_sessions(
     parts = parts_of(request)
     limit = min(limit, parts.settings.sessions_listed_max)
     found = await parts.sessions.page(owner=ANONYMOUS, limit=limit + 1, after=after)
-    data = [_summary(session) for session in found[:limit]]
+    data = [_summary(one, parts.settings.session_ttl_s) for one in found[:limit]]
     return FastJson({"object": "list", "data": data, "has_more": len(found) > limit})
 
 
@@ -159,12 +165,16 @@ def _turn(turn: TurnRecord, debug: bool) -> dict[str, Any]:
     return turn.model_dump(mode="json", include=shown) | {"marks": turn.marks.model_dump(mode="json") | handles}
 
 
-def _summary(session: Session) -> dict[str, Any]:
+def _summary(listed: ListedSession, ttl_s: float) -> dict[str, Any]:
+    session = listed.session
     return {
         "id": session.id,
         "object": "session",
+        "owner": session.owner,
         "created": session.created,
         "last_used": session.turns[-1].created if session.turns else session.created,
+        "expires": listed.expires,
+        "ttl_s": ttl_s,
         "title": session.turns[0].question[:TITLE_CHARS] if session.turns else "",
         "turns": len(session.turns),
         "images": len(session.images),

@@ -119,3 +119,10 @@ class Session(BaseModel):
     marks: Marks = Field(default_factory=Marks)
     instructions: str = ""
     turns: list[TurnRecord] = Field(default_factory=list)
+
+
+class ListedSession(BaseModel):
+    """A session as a list finds it; `expires` is when it will be forgotten unless it is used, in seconds since 1970."""
+
+    session: Session
+    expires: float

@@ -19,7 +19,7 @@ from gateway.settings import GatewaySettings
 from gateway.state.answers import KeptAnswer
 from gateway.state.history import trimmed
 from gateway.state.locks import Hold, LockBusy, RedisLocks
-from gateway.state.models import Session
+from gateway.state.models import ListedSession, Session
 from gateway.state.redis_errors import redis_errors
 
 KEY = "session:{}"
@@ -110,9 +110,9 @@ class RedisSessionStore:
         except LockBusy:
             raise SessionBusy from None
 
-    async def page(self, *, owner: str, limit: int, after: str | None = None) -> Sequence[Session]:
+    async def page(self, *, owner: str, limit: int, after: str | None = None) -> Sequence[ListedSession]:
         """See `SessionStore.page`. Sessions that have expired leave the index here."""
-        index, found = INDEX.format(owner), list[Session]()
+        index, found = INDEX.format(owner), list[ListedSession]()
         with redis_errors():
             rank: Any = await self._redis.zrevrank(index, after) if after else None
             if after and rank is None:
@@ -123,14 +123,29 @@ class RedisSessionStore:
                 ids = [name.decode() for name in names]
                 if not ids:
                     break
-                stored = await self._redis.mget([KEY.format(name) for name in ids])
-                parsed = [_parsed(one, name) for one, name in zip(stored, ids, strict=True) if isinstance(one, bytes)]
-                found += [session for session in parsed if session is not None and session.owner == owner]
-                gone = [name for one, name in zip(stored, ids, strict=True) if one is None]
+                stored, gone = await self._stored(ids)
+                found += [one for one in stored if one.session.owner == owner]
                 if gone:
                     await self._redis.zrem(index, *gone)
                 start += len(ids) - len(gone)
         return found[:limit]
+
+    async def _stored(self, ids: Sequence[str]) -> tuple[list[ListedSession], list[str]]:
+        """The sessions that can be read, in order, and the ids of those that are gone."""
+        now = time.time()
+        async with self._redis.pipeline(transaction=True) as pipe:
+            for name in ids:
+                pipe.get(KEY.format(name))
+                pipe.pttl(KEY.format(name))
+            answers = await pipe.execute()
+        found, gone = list[ListedSession](), list[str]()
+        for name, data, ttl_ms in zip(ids, answers[::2], answers[1::2], strict=True):
+            session = _parsed(data, name) if data is not None else None
+            if session is not None:
+                found.append(ListedSession(session=session, expires=now + ttl_ms / 1000))
+            if data is None:
+                gone.append(name)
+        return found, gone
 
     async def delete(self, session_id: str, *, owner: str) -> None:
         """See `SessionStore.delete`."""

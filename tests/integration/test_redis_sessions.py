@@ -73,9 +73,9 @@ async def test_sessions_are_listed_by_owner_last_used_first(redis: Redis) -> Non
     await sessions.save(mine[0])
     await redis.delete(f"session:{mine[3].id}")
     await sessions.delete(mine[2].id, owner="me")
-    listed = [session.id for session in await sessions.page(owner="me", limit=10)]
+    listed = [one.session.id for one in await sessions.page(owner="me", limit=10)]
     assert listed == [mine[0].id, mine[4].id, mine[1].id]
-    assert [one.id for one in await sessions.page(owner="me", limit=1, after=listed[0])] == [listed[1]]
+    assert [one.session.id for one in await sessions.page(owner="me", limit=1, after=listed[0])] == [listed[1]]
     assert list(await sessions.page(owner="me", limit=1, after="sess_unknown")) == []
     with pytest.raises(SessionNotFound):
         await sessions.delete(mine[4].id, owner="you")
@@ -90,10 +90,20 @@ async def test_a_session_that_is_only_read_stays_in_the_list_and_expired_ones_le
     await redis.expire(index, 10)
     await sessions.get(read.id, owner="me")
     assert await redis.ttl(index) > 900, "the list lives as long as its sessions"
-    assert [one.id for one in await sessions.page(owner="me", limit=10)] == [read.id]
+    assert [one.session.id for one in await sessions.page(owner="me", limit=10)] == [read.id]
     await redis.zadd(index, {expired.id: long_ago})
     await sessions.save(other)
     assert await redis.zrange(index, 0, -1) == [read.id.encode(), other.id.encode()], "storing one tidies up"
+
+
+async def test_a_list_tells_when_its_sessions_expire_and_does_not_renew_them(redis: Redis) -> None:
+    sessions = RedisSessionStore(redis, GatewaySettings(session_ttl_s=1000))
+    session = await sessions.create(owner="me")
+    await sessions.save(session)
+    before = time.time()
+    await redis.expire(f"session:{session.id}", 500)
+    listed = [one for _ in range(2) for one in await sessions.page(owner="me", limit=10)]
+    assert [before + 400 < one.expires < before + 900 for one in listed] == [True, True]
 
 
 async def test_an_answer_is_found_by_owner_key_and_message(redis: Redis) -> None:

@@ -56,8 +56,11 @@ async def test_a_session_tells_whose_it_is_and_how_long_it_lives() -> None:
     before = time.time()
     async with client_of(fake_parts(sessions=sessions_with(kept(1, "Q")))) as client:
         seen = (await client.get(f"/v1/sessions/{kept(1).id}")).json()
+        (listed,) = (await client.get("/v1/sessions")).json()["data"]
         again = (await client.post(f"/v1/sessions/{kept(1).id}/replay")).json()
     ttl_s = GatewaySettings().session_ttl_s
+    assert (listed["owner"], listed["ttl_s"]) == (ANONYMOUS, ttl_s)
+    assert listed["expires"] > before
     for view in (seen, again):
         assert (view["owner"], view["ttl_s"]) == (ANONYMOUS, ttl_s)
         assert before + ttl_s <= view["expires"] <= time.time() + ttl_s

@@ -31,7 +31,8 @@ def handle_of(reference: Any) -> Any:
 async def listed(parts: GatewayParts) -> list[types.Resource]:
     """The pictures of the conversations that were used last."""
     found: dict[str, types.Resource] = {}
-    for session in await parts.sessions.page(owner=ANONYMOUS, limit=_SESSIONS_LISTED):
+    for one in await parts.sessions.page(owner=ANONYMOUS, limit=_SESSIONS_LISTED):
+        session = one.session
         asked = session.turns[0].question[:60] if session.turns else session.id
         for picture in reversed(session.pictures):
             title = picture.name or f"Picture {picture.number} of “{asked}”"
