@@ -74,8 +74,9 @@ def _tuned(source: str, component: str, base: str, dtype: Any) -> dict[str, Any]
     network = kind.from_config(kind.load_config(source, subfolder=component))
     shapes = {name: weight.shape for name, weight in network.state_dict().items()}
     start = kind.from_pretrained(base, subfolder=component).state_dict()
-    network.load_state_dict(applied(load_difference(Path(source) / component), start, shapes))
-    networks = {component: network.to(dtype)}
+    weights = applied(load_difference(Path(source) / component), start, shapes)
+    network.load_state_dict({name: weight.to(dtype) for name, weight in weights.items()}, assign=True)
+    networks = {component: network}
     if (Path(source) / "text_encoder").is_dir():
         words = transformers.CLIPTextModel.from_pretrained(source, subfolder="text_encoder", dtype=dtype)
         networks["text_encoder"] = words
