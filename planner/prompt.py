@@ -18,7 +18,7 @@ REFERENCES = (
     'An argument may be what another action gives: "$1.boxes" is the field boxes of the first action\'s result, '
     '"$1.boxes.0" its first item, "$NAME.boxes" the newest result of the tool NAME, "$user.boxes" what the person '
     'marked. Tools work on the newest picture, mask or map, unless "image", "mask" or the like names another, such as '
-    '"image 2".'
+    '"image 2". Boxes, points and masks hold for the picture in which they were found, and for those made from it.'
 )
 
 

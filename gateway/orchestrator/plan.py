@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.orchestrator.arguments import validate, with_marks
 from gateway.orchestrator.known import Known
+from gateway.orchestrator.places import Places
 from gateway.orchestrator.planned import FromAction, PlannedCall, Source
 from gateway.orchestrator.references import USER, Reference, reference, references_in
 from gateway.orchestrator.shapes import Fit, Shape, field_named, fit, shape_of
@@ -43,6 +44,7 @@ def checked(actions: Sequence[Action], known: Known, skills: SkillClient) -> lis
     check.each(check.arguments)
     check.circles()
     check.each(check.pictures)
+    check.each(Places(calls, known).check)
     return calls
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from gateway.orchestrator.calls import CallResult
 from gateway.orchestrator.events import TurnRequest, Usage
 from gateway.orchestrator.gallery import Gallery
-from gateway.orchestrator.known import Known, call_in, newest_records
+from gateway.orchestrator.known import Known, call_in, made_from, newest, records_in
 from gateway.orchestrator.question import question_text, with_findings
 from gateway.orchestrator.repair import BROKEN_OFF, UNPARSABLE, Repairs, results_in_words, shortfalls, told_to_rewrite
 from gateway.ports import CallContext
@@ -53,7 +53,7 @@ class TurnState:
         self._symbols = (lasting if request.images else session.symbols) | dict(request.symbols)
         self._marks = request.marks if request.images or request.marks.given() else session.marks
         self._gallery = Gallery.of(session).with_pictures(request.images, request.image_names)
-        self._earlier = newest_records(session)
+        self._earlier = tuple(records_in(session))
         self.produced: list[str] = []
         self._planned = self._calls = 0
         self._acting = True
@@ -91,15 +91,12 @@ class TurnState:
     @property
     def known(self) -> Known:
         """What the next plan may refer to."""
-        ours = {
-            result.skill: result.record() | {"request_id": self._context.request_id}
-            for result in self._results
-            if result.result is not None
-        }
-        records = self._earlier | ours
-        results = {skill: record["result"] for skill, record in records.items()}
-        calls = {skill: call_in(record) for skill, record in records.items()}
-        return Known(self.symbols, results, calls, self._gallery, self._marks)
+        ours = (result.record() | {"request_id": self._context.request_id} for result in self._results)
+        records = (*self._earlier, *ours)
+        latest = newest(records)
+        results = {skill: record["result"] for skill, record in latest.items()}
+        calls = {skill: call_in(record) for skill, record in latest.items()}
+        return Known(self.symbols, results, calls, self._gallery, self._marks, made_from(records))
 
     @property
     def may_act(self) -> bool:

@@ -24,6 +24,7 @@ SYSTEM = """You help people with pictures, using the given tools.
 result, "$1.boxes.0" its first item. A result of an earlier reply is named by its tool: "$grounding_dino.boxes".
 - Tools work on the newest picture, mask or map; the parameters `image`, `mask` and the like choose another, by a name \
 such as "image 2" or a result such as "$2.edited_image".
+- Boxes, points and masks hold for the picture in which they were found, and for those made from it.
 - When a call failed, say what could not be done. Answer in the person's words, without handles or raw data."""
 
 _PLUS, _PLUS_WRITTEN = "+", "__and__"
