@@ -56,6 +56,42 @@ async def test_a_holder_notices_that_its_lock_was_taken_and_leaves_the_new_one_a
     assert await redis.get("lock") == b"somebody else"
 
 
+async def test_a_lock_is_given_in_the_order_of_arrival_whichever_gateway_asks(redis: Redis) -> None:
+    gateways, served = [RedisLocks(redis, 10.0) for _ in range(2)], list[int]()
+
+    async def one(number: int) -> None:
+        async with gateways[number % 2].held("lock", 60):
+            served.append(number)
+
+    async with asyncio.TaskGroup() as group, asyncio.timeout(60), gateways[0].held("lock", 0):
+        for number in range(5):
+            group.create_task(one(number))
+            while await redis.zcard("lock:waiting") <= number:  # noqa: ASYNC110 - Redis sets no event
+                await asyncio.sleep(0.01)
+    assert served == [0, 1, 2, 3, 4]
+    assert await redis.keys("lock*") == []
+
+
+async def test_who_gives_up_waiting_or_dies_keeps_no_place_in_line(redis: Redis) -> None:
+    locks = RedisLocks(redis, 10.0)
+    async with locks.held("lock", 0):
+        with pytest.raises(LockBusy):
+            async with locks.held("lock", 0.05):
+                pass
+        waiting = asyncio.create_task(locks.held("lock", 60).__aenter__())
+        async with asyncio.timeout(20):
+            while not await redis.exists("lock:waiting"):  # noqa: ASYNC110 - Redis sets no event
+                await asyncio.sleep(0.01)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await redis.keys("lock*") == [b"lock"]
+    await redis.zadd("lock:waiting", {"dead": 1})
+    await redis.zadd("lock:looking", {"dead": 1})
+    async with locks.held("lock", 0):
+        pass
+
+
 async def test_a_second_message_of_a_session_waits_and_then_gives_up(redis: Redis) -> None:
     sessions = RedisSessionStore(redis, GatewaySettings(session_wait_s=0.05))
     async with sessions.locked("sess_1"):
