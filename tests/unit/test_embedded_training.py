@@ -128,6 +128,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, score: float) -> 
     made = tmp_path / f"made{score}"
     made.mkdir()
     save_file({"weight": torch.full((2,), score), "index": torch.tensor([1])}, made / "model.safetensors")
+    (made / "config.json").write_text(json.dumps({"width": 2, "_name_or_path": str(tmp_path)}))
     curve = Curve([Point(10, 80, 0.5, {"loss": 1.0}, {"rightness": score})])
     return publish(
         made, name="line", config={"steps": 10}, curve=curve, figures={"rightness": score}, metric="rightness"
@@ -143,6 +144,8 @@ def test_a_better_run_replaces_the_published_checkpoint_in_half_precision(
     assert weights["weight"].dtype == torch.float16
     assert weights["weight"].tolist() == [0.75, 0.75]
     assert weights["index"].dtype == torch.int64
+    config = json.loads((tmp_path / "weights" / "line" / "config.json").read_text())
+    assert config == {"width": 2}, "a folder of the machine that trained it means nothing elsewhere"
     card = json.loads((tmp_path / "weights" / "line" / "model_card.json").read_text())
     assert (card["samples"], card["dev"], card["licence"]) == (80, {"rightness": 0.75}, "Apache-2.0")
 

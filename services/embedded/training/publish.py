@@ -43,6 +43,8 @@ def publish(
             raise ValueError(
                 f"{file.name} has {file.stat().st_size} bytes, more than {FILE_BYTES_MAX}: shrink the model."
             )
+    for file in folder.rglob("config.json"):
+        forget_folder(file)
     last = curve.points[-1]
     card = {
         "name": name,
@@ -76,6 +78,13 @@ def to_half(file: Path) -> None:
         file,
         metadata={"format": "pt"},
     )
+
+
+def forget_folder(file: Path) -> None:
+    """Take out of a configuration the folder that its network was once loaded from."""
+    config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    if config.pop("_name_or_path", None) is not None:
+        file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def published_card(name: str) -> dict[str, Any] | None:
