@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from planner.conversation import Conversation
 from planner.data.build import Builder, Source
-from planner.data.desk import Desk, Supplies, Voice
+from planner.data.desk import ChoiceMade, Desk, Supplies, Voice
 from planner.data.exact import ExactResults, Noise
 from planner.data.labels import Box, LabelledObject, LabelledPicture, Mask, Noun, Vocabulary
 from planner.data.phrasebook import Phrasebook, general_nouns
 from planner.data.recipe import DataRecipe
+from planner.data.results import NoResult
 from planner.data.rows import Row
+from planner.data.validation import Validator
 from services.core.registry import Registry, discover
 
 DOG, CAT = Noun("dog", "dogs"), Noun("cat", "cats")
@@ -114,3 +118,16 @@ def builder(folder: Path, chosen: DataRecipe, written: Sequence[Row] = ()) -> Bu
     pictures = [picture(f"{index}.jpg") for index in range(5)]
     source = Source(pictures, VOCABULARY)
     return Builder(chosen, folder, [source], [ExactResults(SILENT, FACTS)], registry(), written=written)
+
+
+def built(build: Callable[[Desk], None]) -> Iterator[Conversation]:
+    """Conversations that a kind of row makes, one for each of 80 seeds with which it can; all are valid."""
+    for seed in range(80):
+        one = desk(seed)
+        try:
+            with suppress(ChoiceMade):
+                build(one)
+        except NoResult:
+            continue
+        Validator(registry()).check(one.conversation)
+        yield one.conversation

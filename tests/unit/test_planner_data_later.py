@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-
 import pytest
 
 from planner.conversation import AssistantTurn, Conversation
-from planner.data.desk import ChoiceMade, Desk
 from planner.data.phrasebook import read_wordings
-from planner.data.results import NoResult
 from planner.data.rows.later import _KNOWN, after_talk, another_tool, known_already, the_same_elsewhere
 from planner.data.rows.plans import PLANS
-from planner.data.validation import Validator
 from planner.format import Action, PlannerOutput
-from tests.planner_data_scenes import desk, registry
-
-SEEDS = range(80)
-
-
-def built(build: Callable[[Desk], None]) -> Iterator[Conversation]:
-    for seed in SEEDS:
-        one = desk(seed)
-        try:
-            with suppress(ChoiceMade):
-                build(one)
-        except NoResult:
-            continue
-        Validator(registry()).check(one.conversation)
-        yield one.conversation
+from tests.planner_data_scenes import built
 
 
 def outputs(conversation: Conversation) -> list[PlannerOutput]:

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-
 import pytest
 
 from gateway.orchestrator.gallery import Gallery
 from planner.conversation import AssistantTurn, Conversation, UserTurn
-from planner.data.desk import ChoiceMade, Desk
 from planner.data.phrasebook import read_wordings
-from planner.data.results import NoResult
 from planner.data.rows import ROWS
 from planner.data.rows.plans import PLANS
 from planner.data.rows.referring import ORIGINAL, by_pronoun, on_another_picture
-from planner.data.validation import Validator
 from planner.format import Action
-from tests.planner_data_scenes import VOCABULARY, desk, registry
-
-SEEDS = range(80)
-
-
-def built(build: Callable[[Desk], None]) -> Iterator[Conversation]:
-    for seed in SEEDS:
-        one = desk(seed)
-        try:
-            with suppress(ChoiceMade):
-                build(one)
-        except NoResult:
-            continue
-        Validator(registry()).check(one.conversation)
-        yield one.conversation
+from tests.planner_data_scenes import VOCABULARY, built
 
 
 def calls(conversation: Conversation) -> list[Action]:
