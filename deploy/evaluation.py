@@ -9,6 +9,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from deploy.profile import load_profile
 from gateway.orchestrator.events import TurnRequest
 from gateway.orchestrator.gallery import Gallery
@@ -30,6 +33,7 @@ from planner.eval.gateway import GatewayClient, GatewayPlayer
 from planner.eval.journal import Journal, fingerprint
 from planner.eval.matching import Tools
 from planner.eval.playing import PlannerPlayer, Player
+from planner.eval.sight import Scene, caption_losses
 from planner.eval.tool_use import judged, play_all, to_json, to_markdown
 from services.core.spec import Symbol
 
@@ -193,18 +197,18 @@ async def score_ablations(
     """
     from planner.eval import ablations
     from planner.eval.cases import TOOL_USE, load_cases, sampled
-    from planner.eval.figures import Share
     from planner.eval.tool_use import figures
 
     settings = load_profile(profile).planner
     learned, skills = (settings.learned, settings.skills or ()) if settings else ((), ())
     tools = Tools(offered(()))
     cases = sampled(load_cases(TOOL_USE), sample)
+    study = ablations.Study.load(config)
     over = time_limit(minutes)
-    results: dict[ablations.Variant, dict[str, Share] | str] = {}
-    for variant in ablations.read_variants(config):
+    results: dict[str, tuple[ablations.Variant, ablations.Outcome]] = {}
+    for variant in study.variants:
         if variant.missing:
-            results[variant] = variant.missing
+            results[variant.name] = variant, ablations.Outcome(missing=variant.missing)
             continue
         say(f"{variant.name}:")
         choice = variant.choice(learned, skills)
@@ -212,6 +216,19 @@ async def score_ablations(
         journal = Journal(folder / f"{fingerprint(variant.name)}.jsonl", about, fresh=fresh)
         async with opened_planner(choice) as planner:
             player = PlannerPlayer(planner, Tools(offered(choice.skills)), words)
-            played = await play_all(cases, player, journal, tell=Progress(say), until=over)
-        results[variant] = figures(judged(case, played[case.id], tools) for case in cases if case.id in played)
+            played = await play_all(cases, player, journal, at_once=choice.at_once, tell=Progress(say), until=over)
+        shares = figures(judged(case, played[case.id], tools) for case in cases if case.id in played)
+        losses = await to_thread(caption_losses, choice.weights, held_out_captions()) if choice.weights else None
+        results[variant.name] = variant, ablations.Outcome(shares, caption_losses=losses)
     return write_report(folder, "ablations", ablations.to_json(results), ablations.to_markdown(results))
+
+
+def held_out_captions(count: int = 100) -> list[Scene]:
+    """Scenes of the embedded world that nothing was trained on, each with its plain caption as a sentence."""
+    from planner.eval.world.turns import Scenes
+    from services.embedded.world.language import plain_caption
+
+    drawn = [Scenes()[number] for number in range(count)]
+    texts = [plain_caption(scene) for scene in drawn]
+    sentences = [f"{text[0].upper()}{text[1:]}." for text in texts]
+    return [(Image.fromarray(np.asarray(scene.image)), text) for scene, text in zip(drawn, sentences, strict=True)]

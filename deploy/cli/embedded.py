@@ -52,11 +52,14 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="End after this time; the learning rate falls by then.")] = None,
     setting: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE changes a setting.")] = None,
     publish: Annotated[bool, typer.Option(help="Put a better checkpoint into the package.")] = True,
+    from_published: Annotated[
+        bool, typer.Option("--from-published", help="Where no run was cut, go on from the package's checkpoint.")
+    ] = False,
 ) -> None:
     """Train one checkpoint. A run that was cut goes on; what scores higher than the published one replaces it."""
     from services.embedded.training.command import TrainingError, TrainRequest, run
 
-    request = TrainRequest(name, world, runs, device, workers, minutes, tuple(setting or ()), publish)
+    request = TrainRequest(name, world, runs, device, workers, minutes, tuple(setting or ()), publish, from_published)
     try:
         run(request)
     except TrainingError as error:

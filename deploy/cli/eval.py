@@ -85,7 +85,7 @@ def tool_use(
 
     names, known = told_skills(planner, profile, skills, learned)
     choice = PlannerChoice(planner, model, key_env, dialect, names, known)
-    at_once = at_once or (16 if planner == "embedded-vllm" and not gateway else 1)
+    at_once = at_once or (1 if gateway else choice.at_once)
     path = requests or TOOL_USE
     folder = out or RESULTS / "tool_use"
     cases = sampled(load_cases(path), sample)
@@ -212,6 +212,7 @@ def ablations(
     config: Annotated[
         Path | None, typer.Option(help="A file of variants; the papers' when absent.", exists=True)
     ] = None,
+    train: Annotated[bool, typer.Option("--train", help="Train variants without weights first; resumes.")] = False,
     profile: Annotated[
         str, typer.Option(help="Whose planner settings tell an embedded planner of skills.")
     ] = "embedded",
@@ -222,12 +223,14 @@ def ablations(
 ) -> None:
     """Several planners on the hand-written requests, in one table; those without weights are listed as such."""
     from deploy.evaluation import score_ablations
-    from planner.eval.ablations import SHIPPED
+    from planner.eval.ablations import SHIPPED, Study, train_missing
     from planner.eval.command import RESULTS
 
-    folder = out or RESULTS / "ablations"
+    folder, variants = out or RESULTS / "ablations", config or SHIPPED
     with _said_in_one_line():
-        page = asyncio.run(score_ablations(config or SHIPPED, profile, sample, folder, minutes, fresh, typer.echo))
+        if train:
+            train_missing(Study.load(variants), typer.echo, minutes)
+        page = asyncio.run(score_ablations(variants, profile, sample, folder, minutes, fresh, typer.echo))
     _show(page)
 
 

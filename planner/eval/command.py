@@ -60,6 +60,11 @@ class PlannerChoice:
         return self.planner.startswith(("http://", "https://"))
 
     @property
+    def at_once(self) -> int:
+        """How many requests are worth sending at a time: vLLM answers many together."""
+        return 16 if self.planner == "embedded-vllm" else 1
+
+    @property
     def weights(self) -> Path | None:
         """The folder that `model` names to the embedded planner, or the weights that ship; None for an endpoint.
 

@@ -19,6 +19,8 @@ from services.embedded.training.curve import Curve, Point
 from services.embedded.training.loop import Run, RunOptions, schedule
 from services.embedded.training.publish import publish
 from services.embedded.training.recipe import Recipe, RecipeConfig, WorldData, recipe_class, recipe_names
+from services.embedded.training.state import RunState
+from services.embedded.training.warm_start import WarmStartError, start_from
 
 
 class LineConfig(RecipeConfig):
@@ -100,6 +102,77 @@ def test_an_interrupted_run_goes_on_to_the_very_weights_of_one_that_was_not(tmp_
     one, other = (load_file(tmp_path / name / "checkpoint" / "model.safetensors") for name in ("whole", "cut"))
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert [point.step for point in Curve.load(tmp_path / "cut" / "curve.json").points] == [20, 40, 60]
+
+
+def published_line(folder: Path) -> Path:
+    """A checkpoint near the goal, after 40 steps in 3 minutes."""
+    folder.mkdir()
+    save_file(
+        {"weight": torch.tensor([[1.5]]).half(), "bias": torch.tensor([0.5]).half()}, folder / "model.safetensors"
+    )
+    (folder / publishing.CARD).write_text(json.dumps({"steps": 40, "minutes": 3.0}))
+    Curve([Point(40, 320, 3.0, {"loss": 1.0}, {"rightness": 0.5})]).save(folder / "curve.json")
+    return folder
+
+
+def test_a_run_whose_state_is_gone_goes_on_from_the_published_checkpoint(tmp_path: Path) -> None:
+    options = RunOptions(workers=0, evaluations=3, start=published_line(tmp_path / "published"))
+    said: list[str] = []
+    recipe = line()
+    run = Run(recipe, tmp_path / "run", options, said.append)
+    figures = run.train()
+    assert said[0] == "line: going on from the published checkpoint, step 40"
+    assert recipe.seen == 20, "of 60 steps 40 were done before"
+    assert figures is not None
+    assert figures["rightness"] > 0.5
+    assert [point.step for point in run.curve.points] == [40, 60]
+    assert run.curve.points[-1].minutes >= 3.0
+
+
+def test_a_run_with_a_state_goes_on_from_that_and_not_from_the_published_checkpoint(tmp_path: Path) -> None:
+    cut = line()
+    cut.interrupt_at = 11
+    run_of(tmp_path / "run", cut).train()
+    said: list[str] = []
+    options = RunOptions(workers=0, start=published_line(tmp_path / "published"))
+    Run(line(), tmp_path / "run", options, said.append).train()
+    assert said[0] == "line: going on from step 11"
+
+
+def test_the_first_steps_from_a_published_checkpoint_are_small(tmp_path: Path) -> None:
+    rates: list[float] = []
+    recipe = line()
+    step = torch.optim.AdamW.step
+
+    def watched(self: Any, *given: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *given)
+
+    options = RunOptions(workers=0, start=published_line(tmp_path / "published"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", watched)
+        Run(recipe, tmp_path / "run", options, lambda text: None).train()
+    assert rates[0] < rates[1] < rates[2] < 0.1 * recipe.config.learning_rate
+
+
+def test_a_checkpoint_of_another_network_is_refused_in_words(tmp_path: Path) -> None:
+    folder = published_line(tmp_path / "published")
+    save_file({"weight": torch.zeros(2, 2), "bias": torch.zeros(2)}, folder / "model.safetensors")
+    with pytest.raises(WarmStartError, match=r"model\.safetensors does not fit .* without --from-published"):
+        Run(line(), tmp_path / "run", RunOptions(workers=0, start=folder), lambda text: None).train()
+    with pytest.raises(WarmStartError, match="There is no published checkpoint"):
+        Run(line(), tmp_path / "run", RunOptions(workers=0, start=tmp_path / "none"), lambda text: None).train()
+
+
+@pytest.mark.parametrize("name", ["sam", "clip"])
+def test_a_recipe_finds_every_weight_of_its_published_checkpoint(name: str, tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    model = make_recipe(TrainRequest(name, world=tmp_path)).build()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    start_from(publishing.weights_folder() / name, RunState(model, None, None))
+    stored = load_file(publishing.weights_folder() / name / "model.safetensors")
+    changed = [key for key, value in model.state_dict().items() if not torch.equal(value, before[key])]
+    assert len(changed) > 0.9 * len(stored)
 
 
 def test_a_run_that_takes_too_long_ends_in_time_with_its_rate_fallen(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -14,7 +15,7 @@ from deploy.errors import UsageError
 from planner.api import PlanRequest
 from planner.conversation import UserTurn
 from planner.eval import report
-from planner.eval.ablations import SHIPPED, read_variants
+from planner.eval.ablations import SHIPPED, Study, train_missing
 from planner.eval.command import (
     EvaluationError,
     PlannerChoice,
@@ -26,6 +27,7 @@ from planner.eval.command import (
 )
 from planner.eval.weights import content_hash
 from planner.model import WEIGHTS
+from planner.train.variants import Stages
 from services.core.context import CallContext
 from tests.openai_server import Endpoint, calls, serving_in_a_thread, text
 
@@ -120,9 +122,10 @@ def test_all_figures_go_onto_one_page_and_the_words_around_them_stay(tmp_path: P
 
 
 def test_the_papers_ablations_are_listed_and_those_without_weights_say_so(tmp_path: Path) -> None:
-    names = [variant.name for variant in read_variants(SHIPPED)]
+    names = [variant.name for variant in Study.load(SHIPPED).variants]
     assert names == [
         "as shipped",
+        "short",
         "without thoughts",
         "tools only at test time",
         "projector not pre-trained",
@@ -139,8 +142,39 @@ def test_the_papers_ablations_are_listed_and_those_without_weights_say_so(tmp_pa
     assert "| whole |  | 22/22, 100%" in shown
     assert f"| not there |  | no weights in {tmp_path}/none |" in shown
     config.write_text("variants: 3")
-    with pytest.raises(UsageError, match="no list of variants"):
-        run("ablations", "--config", str(config), "--out", str(tmp_path / "out"))
+    for mistake, said in (
+        ("variants: 3", "variables.yaml: variants: Input should be a valid tuple"),
+        ("variants: [{name: a}, {name: a}]", "two variants have the same name"),
+        ("variants: [{name: a, model: x, settings: {}}]", "'a' has `settings`, but `training` names no"),
+        ("training: {projector: p, planner: q}\nvariants: [{name: a, settings: {}}]", "needs `model`, the folder"),
+    ):
+        config.write_text(mistake)
+        with pytest.raises(UsageError, match=said.replace("variables", "variants")):
+            run("ablations", "--config", str(config), "--out", str(tmp_path / "out"))
+
+
+def test_only_variants_without_weights_are_trained_and_a_cut_ends_it(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        (there / name).touch()
+    configs = {"projector": "planner/train/configs/ablations/projector.yaml"}
+    configs["planner"] = "planner/train/configs/ablations/planner.yaml"
+    named = [("endpoint", None), ("there", {}), ("first", {"thoughts": False}), ("second", {}), ("third", {})]
+    variants = [{"name": name, "model": str(tmp_path / name), "settings": changes} for name, changes in named]
+    study = Study.model_validate({"training": configs, "variants": variants})
+    trained: list[tuple[str, Any]] = []
+
+    def train(self: Stages, changes: Any, folder: Path, tell: Any, minutes: float | None) -> bool:
+        trained.append((folder.name, changes))
+        return folder.name == "first"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stages, "train", train)
+        train_missing(study, lambda line: None)
+        assert trained == [("first", {"thoughts": False}), ("second", {})]
+        train_missing(study, lambda line: None, minutes=0.0)
+    assert len(trained) == 2, "nothing is begun when the time is over"
 
 
 def test_a_time_limit_begins_when_it_is_first_asked() -> None:

@@ -18,9 +18,10 @@ from PIL import Image  # noqa: E402
 from planner.conversation import AssistantTurn, Observation, ObservationTurn, UserTurn  # noqa: E402
 from planner.data.released import to_sample  # noqa: E402
 from planner.format import Action, PlannerOutput  # noqa: E402
-from planner.train.config import TrainConfig  # noqa: E402
+from planner.train.config import ConfigError, TrainConfig  # noqa: E402
 from planner.train.models import Base, counts, load, prepare  # noqa: E402
 from planner.train.recipe import Outcome, main, planned  # noqa: E402
+from planner.train.variants import Stages  # noqa: E402
 from tests import tiny_llava  # noqa: E402
 
 COLOURS = ("red", "green", "blue", "white", "black", "brown")
@@ -307,6 +308,43 @@ def test_ablations_change_what_they_say(model: Path, data: Path, tmp_path: Path)
     text = plain.tokenizer.decode(planned(plain, wordless).encoded(0).ids)
     assert '"thoughts":""' in text
     assert "Find." not in text
+
+
+def test_variants_that_agree_on_their_eyes_share_one_first_stage(model: Path, data: Path, tmp_path: Path) -> None:
+    captions = {"data": [{"path": data / "captions.json", "images": data}], "form": "caption"}
+    stages = Stages(
+        configured(model, data, tmp_path, **captions, language="frozen", projector=True),
+        configured(model, data, tmp_path, projector=True),
+    )
+    told: list[str] = []
+    for name, changes in (("whole", {}), ("wordless", {"thoughts": False}), ("last", {"vision_layer": -1})):
+        assert stages.train(changes, tmp_path / "variants" / name, told.append)
+        assert (tmp_path / "variants" / name / "adapter_model.safetensors").is_file()
+    assert [line for line in told if line.startswith("stage 1")] == [
+        f"stage 1: {tmp_path}/variants/stage1",
+        f"stage 1: {tmp_path}/variants/stage1_vision_layer_-1",
+    ]
+    told.clear()
+    assert not stages.train({"seed": 8}, tmp_path / "variants" / "cut", told.append, minutes=0.0)
+    assert "stopped after step" in told[-1]
+    with pytest.raises(ConfigError, match="thougts: Extra inputs"):
+        stages.train({"thougts": False}, tmp_path / "variants" / "misspelt", told.append)
+
+
+def test_a_variant_with_a_fresh_projector_does_not_start_from_stage_1(model: Path, data: Path, tmp_path: Path) -> None:
+    told: list[TrainConfig] = []
+
+    def noted(config: TrainConfig, tell: Any, minutes: float | None) -> Outcome:
+        told.append(config)
+        return Outcome(1, 1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("planner.train.variants.main", noted)
+        stages = Stages(*[configured(model, data, tmp_path, projector=True)] * 2)
+        stages.train({}, tmp_path / "whole", print)
+        stages.train({"projector_fresh": True}, tmp_path / "fresh", print)
+    assert [config.projector_from for config in told[1::2]] == [tmp_path / "stage1" / "projector.safetensors", None]
+    assert [config.output for config in told] == [tmp_path / name for name in ("stage1", "whole", "stage1", "fresh")]
 
 
 def test_a_batch_without_pictures_gets_an_unseen_one_where_devices_must_keep_step(

@@ -58,6 +58,7 @@ class SeemRecipeConfig(RecipeConfig):
     semantic_layer: int = 3
     semantic_weight: float = 0.5
     teacher_weight: float = 2.0
+    painter_width: int = 8  # SegGPT has 64; a patch's features are widened to this at each of its pixels
     same_scene: float = 0.1  # part of the pairs that are two views of one scene: the first thing to learn
     absent: float = 0.08  # part of the pairs whose second picture lacks the concept
     single: float = 0.25  # part of the examples that mark one of several
@@ -117,7 +118,7 @@ class SeemRecipe(Recipe[SeemRecipeConfig]):
             patch_size=self.config.patch,
             pretrain_image_size=self.config.size,
             drop_path_rate=0.0,
-            decoder_hidden_size=32,
+            decoder_hidden_size=self.config.painter_width,
             merge_index=0,
             intermediate_hidden_state_indices=(1, last // 2 + 1, last),
         )

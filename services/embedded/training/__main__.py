@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="End after this time; the learning rate falls by then.")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="Change a setting.")
     parser.add_argument("--no-publish", action="store_true", help="Leave the package's checkpoint as it is.")
+    parser.add_argument("--from-published", action="store_true", help="Start from the package's checkpoint.")
     given = parser.parse_args()
     run(
         TrainRequest(
@@ -29,6 +30,7 @@ def main() -> None:
             minutes=given.minutes,
             settings=tuple(given.set),
             publish=not given.no_publish,
+            from_published=given.from_published,
         )
     )
 

@@ -13,6 +13,7 @@ from platformdirs import user_cache_dir
 from services.embedded.training.loop import Run, RunOptions
 from services.embedded.training.publish import CARD, publish, weights_folder
 from services.embedded.training.recipe import Recipe, WorldData, recipe_class
+from services.embedded.training.warm_start import WarmStartError
 
 CHECKPOINT_FILES = (CARD, "config.json", "model_index.json")
 """A folder with one of these holds a whole checkpoint."""
@@ -34,19 +35,25 @@ class TrainRequest:
     minutes: float | None = None
     settings: tuple[str, ...] = ()
     publish: bool = True
+    from_published: bool = False
 
 
 def run(request: TrainRequest) -> None:
     """Train, and publish what improved.
 
     Raises:
-        TrainingError: no such recipe or setting, no scenes, or a checkpoint that must come first is missing.
+        TrainingError: no such recipe or setting, no scenes, or a checkpoint that must come first is missing, or the
+            published one, from which the run is to go on, does not fit.
     """
     folder = (request.runs or default_runs()) / request.name
     recipe = make_recipe(request)
-    options = RunOptions(device=request.device, workers=request.workers, minutes=request.minutes)
+    start = weights_folder() / request.name if request.from_published else None
+    options = RunOptions(device=request.device, workers=request.workers, minutes=request.minutes, start=start)
     training = Run(recipe, folder, options, lambda line: print(line, flush=True))
-    figures = training.train()
+    try:
+        figures = training.train()
+    except WarmStartError as error:
+        raise TrainingError(str(error)) from None
     if figures is None or not request.publish:
         return
     refused = publish(

@@ -21,6 +21,7 @@ import numpy as np
 from services.embedded.training.curve import Curve, Point
 from services.embedded.training.recipe import Recipe
 from services.embedded.training.state import RunState
+from services.embedded.training.warm_start import RISE_STEPS, start_from
 
 Report = Callable[[str], None]
 
@@ -35,6 +36,7 @@ class RunOptions:
         minutes: time after which the run ends, its learning rate having fallen by then; None for all steps.
         evaluations: how often figures are taken over the whole run.
         save_every_s: seconds between two saved states.
+        start: folder of the published checkpoint that a run without a state goes on from; None for fresh weights.
     """
 
     device: str = "cpu"
@@ -42,6 +44,7 @@ class RunOptions:
     minutes: float | None = None
     evaluations: int = 12
     save_every_s: float = 180.0
+    start: Path | None = None
 
 
 class Run:
@@ -58,12 +61,17 @@ class Run:
         self.report = report
         self.curve = Curve.load(folder / "curve.json")
         self._stopping = False
+        self._warm_from: int | None = None
 
     def train(self) -> dict[str, float] | None:
         """Train to the end, or until interrupted (SIGINT, SIGTERM): the state is saved then, too.
 
         Returns:
             The last figures, or None after an interruption.
+
+        Raises:
+            WarmStartError: the checkpoint to start from does not fit.
+            FloatingPointError: the loss is not a number.
         """
         import torch
 
@@ -76,6 +84,10 @@ class Run:
         state = self._fresh_state()
         if state.load(self.folder / "state.pt"):
             self.report(f"{self.recipe.name}: going on from step {state.step}")
+        elif self.options.start is not None:
+            self.curve = start_from(self.options.start, state)
+            self._warm_from = state.step
+            self.report(f"{self.recipe.name}: going on from the published checkpoint, step {state.step}")
         self.curve.points = [point for point in self.curve.points if point.step <= state.step]
         with self._interruptible():
             self._steps(state)
@@ -140,6 +152,8 @@ class Run:
 
         config = self.recipe.config
         rate = schedule(self._progress(state), config.warmup, config.decay)
+        if self._warm_from is not None:
+            rate *= min(1.0, (state.step - self._warm_from + 1) / RISE_STEPS)
         for group in state.optimizer.param_groups:
             group["lr"] = group["base_lr"] * rate
         state.model.train()
