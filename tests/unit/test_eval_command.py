@@ -125,11 +125,11 @@ def test_the_papers_ablations_are_listed_and_those_without_weights_say_so(tmp_pa
     names = [variant.name for variant in Study.load(SHIPPED).variants]
     assert names == [
         "as shipped",
-        "short",
+        "reference",
         "without thoughts",
-        "tools only at test time",
         "projector not pre-trained",
         "features of the last layer",
+        "tools only at test time",
     ]
     endpoint = Endpoint([text("Hello!")])
     with serving_in_a_thread(endpoint):

@@ -9,6 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.torch import save_file
+from transformers import Blip2VisionConfig, Blip2VisionModel
 
 from services.core.skill import SkillCall
 from services.core.spec import Symbol
@@ -62,10 +64,26 @@ def openseed(folder: Path) -> OpenSeedRecipe:
     return OpenSeedRecipe(config, world(), {"trunk": folder / "trunk"})
 
 
-def seem() -> SeemRecipe:
+def tower() -> Blip2VisionModel:
+    """A BLIP-2 vision tower of two layers, not a weight of it where it began."""
     torch.manual_seed(0)
-    config = SeemRecipeConfig(size=SIDE, batch_size=4, patch=16, width=64, layers=4, semantic_layer=1, dev_pairs=8)
-    return SeemRecipe(config, world(), {"trunk": weights_folder() / "trunk"})
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = Blip2VisionModel(Blip2VisionConfig(**sizes, image_size=SIDE, patch_size=16, hidden_act="gelu"))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def seem(folder: Path) -> SeemRecipe:
+    from transformers import Blip2Config
+
+    model = tower()
+    Blip2Config(vision_config=model.config).save_pretrained(folder / "blip2")
+    weights = {f"vision_model.{name}": value for name, value in model.state_dict().items()}
+    save_file(weights, folder / "blip2" / "model.safetensors")
+    config = SeemRecipeConfig(size=SIDE, batch_size=4, patch=16, layers=3, semantic_layer=1, dev_pairs=8)
+    return SeemRecipe(config, world(), {"trunk": weights_folder() / "trunk", "blip2": folder / "blip2"})
 
 
 def losses(recipe: Recipe[Any], model: Any, steps: int) -> list[float]:
@@ -115,13 +133,13 @@ def test_openseed_batches_name_the_classes_of_each_picture(tmp_path: Path) -> No
 
 
 def test_the_same_step_draws_the_same_batch(tmp_path: Path) -> None:
-    for recipe in (openseed(tmp_path), seem()):
+    for recipe in (openseed(tmp_path), seem(tmp_path)):
         one, other = (recipe.batch(np.random.default_rng(3)) for _ in range(2))
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_seem_learns_and_its_checkpoint_answers_as_a_skill(tmp_path: Path) -> None:
-    recipe = seem()
+    recipe = seem(tmp_path)
     model = recipe.build()
     history = losses(recipe, model, 25)
     assert history[-1] < 0.8 * history[0]
@@ -143,8 +161,34 @@ def test_seem_learns_and_its_checkpoint_answers_as_a_skill(tmp_path: Path) -> No
     assert isinstance(answer, SeemResult)
 
 
-def test_examples_of_seem_mark_the_concept_that_is_wanted() -> None:
-    recipe = seem()
+def test_seem_begins_with_what_the_tower_of_blip2_sees(tmp_path: Path) -> None:
+    known, network = tower(), seem(tmp_path).build().network.model.eval()
+    tokens = torch.randn(2, 16, 64)
+    with torch.inference_mode():
+        for index, layer in enumerate(known.encoder.layers):
+            wanted = layer(tokens)
+            wanted = wanted[0] if isinstance(wanted, tuple) else wanted
+            found = network.encoder.layers[index](tokens.view(2, 4, 4, 64), 1)[0].view(2, 16, 64)
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+        places = network.embeddings.interpolate_pos_encoding(8, 4).view(2, 16, 64)
+        torch.testing.assert_close(places[0], places[1])
+        wanted = known.embeddings.position_embedding[0, 1:]
+        assert torch.nn.functional.cosine_similarity(places[0], wanted, dim=-1).min() > 0.9, "shrinking blurs a little"
+        pictures = torch.randn(1, 3, SIDE, SIDE)
+        patches = known.embeddings.patch_embedding(pictures)[0]
+        halves = network.embeddings.patch_embeddings(torch.cat([pictures, pictures], 2))[0]
+        torch.testing.assert_close(halves[:4].permute(2, 0, 1), patches)
+
+
+def test_seem_says_which_tower_it_needs(tmp_path: Path) -> None:
+    recipe = seem(tmp_path)
+    other = SeemRecipe(SeemRecipeConfig(size=96, patch=16), recipe.data, recipe.checkpoints)
+    with pytest.raises(ValueError, match=f"set size={SIDE} and patch=16"):
+        other.build()
+
+
+def test_examples_of_seem_mark_the_concept_that_is_wanted(tmp_path: Path) -> None:
+    recipe = seem(tmp_path)
     batch = recipe.batch(np.random.default_rng(1))
     for index in range(4):
         marked = batch["classes"][index, :SIDE][batch["example_masks"][index]]

@@ -1,10 +1,11 @@
 """SegGPT (arXiv 2304.03284) at tiny size: the mask of a concept in one picture in, its mask in another out.
 
 Pairs of scenes share a concept. The upper picture comes with the concept's mask, white on black; the network paints the
-lower one's. Two things make a small network learn this from scratch. What it paints is scored as a probability (the
-painted value is cut off at black and white, a hard sigmoid), since the paper's smooth L1 is content with black where
-masks are small. And from the features halfway up, linear heads that are thrown away afterwards name the class of each
-cell of both pictures, and tell what the trunk sees there: what is the same must first look the same.
+lower one's. Three things make a small network learn this from few pictures. It starts from our BLIP-2's vision tower,
+whose patches know what they show (SegGPT starts from a masked autoencoder). What it paints is scored as a probability
+(the painted value is cut off at black and white, a hard sigmoid), since the paper's smooth L1 is content with black
+where masks are small. And from the features of the tower's last layer, linear heads that are thrown away later name
+the class of each cell of both pictures, and tell what the trunk sees there: what is the same must first look the same.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.torch import load_file
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, interpolate
 
 from services.embedded.training.mask_loss import dice
@@ -33,6 +35,7 @@ from services.embedded.training.recipe import Recipe, RecipeConfig
 from services.embedded.training.segments import CLASSES, class_map
 from services.embedded.training.sheet import sheet
 from services.embedded.training.teacher import TrunkTeacher, likeness_loss
+from services.embedded.training.vision_transfer import seggpt_weights
 from services.embedded.world.cache import SceneCache
 from services.embedded.world.concepts import NAMES
 from services.embedded.world.render import Rendered
@@ -47,15 +50,15 @@ TAUGHT_STRIDE = 16
 
 class SeemRecipeConfig(RecipeConfig):
     steps: int = 12000
-    batch_size: int = 32
+    batch_size: int = 16
     learning_rate: float = 1e-3
-    warmup: float = 0.05
-    ema: float = 0.999
+    tower_learning_rate: float = 4e-4
+    warmup: float = 0.03
+    ema: float = 0.998
     size: int = 160
     patch: int = 16
-    width: int = 192
-    layers: int = 6
-    semantic_layer: int = 3
+    layers: int = 7  # the tower's, and one more to compare with
+    semantic_layer: int = 5
     semantic_weight: float = 0.5
     teacher_weight: float = 2.0
     painter_width: int = 8  # SegGPT has 64; a patch's features are widened to this at each of its pixels
@@ -99,7 +102,7 @@ class SeemRecipe(Recipe[SeemRecipeConfig]):
 
     name = "seem"
     metric = "mIoU"
-    needs = ("trunk",)
+    needs = ("trunk", "blip2")
     Config = SeemRecipeConfig
 
     @cached_property
@@ -107,23 +110,44 @@ class SeemRecipe(Recipe[SeemRecipeConfig]):
         return TrunkTeacher(self.checkpoints["trunk"], (TAUGHT_STRIDE,))
 
     def build(self) -> SemanticSegGpt:
-        from transformers import SegGptConfig, SegGptForImageSegmentation
+        from transformers import Blip2Config, SegGptConfig, SegGptForImageSegmentation
 
-        last = self.config.layers - 1
+        tower = Blip2Config.from_pretrained(self.checkpoints["blip2"]).vision_config
+        if (tower.image_size, tower.patch_size) != (self.config.size, self.config.patch):
+            raise ValueError(
+                f"seem starts from blip2's tower: set size={tower.image_size} and patch={tower.patch_size} as there."
+            )
         config = SegGptConfig(
-            hidden_size=self.config.width,
+            hidden_size=tower.hidden_size,
+            mlp_dim=tower.intermediate_size,
             num_hidden_layers=self.config.layers,
-            num_attention_heads=self.config.width // 32,
+            num_attention_heads=tower.num_attention_heads,
+            hidden_act=tower.hidden_act,
+            layer_norm_eps=tower.layer_norm_eps,
             image_size=(2 * self.config.size, self.config.size),
             patch_size=self.config.patch,
-            pretrain_image_size=self.config.size,
+            pretrain_image_size=2 * self.config.size,
             drop_path_rate=0.0,
             decoder_hidden_size=self.config.painter_width,
             merge_index=0,
-            intermediate_hidden_state_indices=(1, last // 2 + 1, last),
+            intermediate_hidden_state_indices=(1, self.config.layers - 1),
         )
         network = SegGptForImageSegmentation(config)
+        weights = seggpt_weights(_vision_tower(self.checkpoints["blip2"]), self.config.size // self.config.patch)
+        missing = network.model.load_state_dict(weights, strict=False)
+        assert not missing.unexpected_keys, missing.unexpected_keys
+        for layer in network.model.encoder.layers:
+            torch.nn.init.zeros_(layer.attention.rel_pos_h)
+            torch.nn.init.zeros_(layer.attention.rel_pos_w)
         return SemanticSegGpt(network, self.config.semantic_layer, self.teacher.channels[0])
+
+    def parameters(self, model: Any) -> Any:
+        """The tower learns more slowly than what is new."""
+        tower = list(model.network.model.encoder.layers[: self.config.semantic_layer + 1].parameters())
+        tower += model.network.model.embeddings.patch_embeddings.parameters()
+        known = {id(parameter) for parameter in tower}
+        rest = [parameter for parameter in model.parameters() if id(parameter) not in known]
+        return [{"params": rest}, {"params": tower, "lr": self.config.tower_learning_rate}]
 
     def batch(self, rng: np.random.Generator) -> dict[str, Any]:
         pairs = [self._pair(rng) for _ in range(self.config.batch_size)]
@@ -248,6 +272,13 @@ class SeemRecipe(Recipe[SeemRecipeConfig]):
 
         model.network.save_pretrained(folder)
         SegGptImageProcessor(size={"height": self.config.size, "width": self.config.size}).save_pretrained(folder)
+
+
+def _vision_tower(folder: Path) -> dict[str, torch.Tensor]:
+    """State dict of a BLIP-2 checkpoint's `Blip2VisionModel`."""
+    prefix = "vision_model."
+    tensors = load_file(folder / "model.safetensors")
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def scenes_by_concept(cache: SceneCache) -> dict[str, NDArray[np.int64]]:

@@ -1,4 +1,4 @@
-"""A CLIP vision tower's weights in the layout of BLIP-2's."""
+"""A trained vision tower's weights in another network's layout: CLIP's in BLIP-2's, BLIP-2's in SegGPT's."""
 
 from __future__ import annotations
 
@@ -56,3 +56,43 @@ def _block(weights: Weights, block: str) -> Weights:
         for name in ("layer_norm1", "layer_norm2", "mlp.fc1", "mlp.fc2"):
             moved[f"{block}.{name}.{kind}"] = weights[f"{block}.{name}.{kind}"]
     return moved
+
+
+def seggpt_weights(tower: Weights, side: int) -> Weights:
+    """BLIP-2's vision tower for a `SegGptModel` whose first layers are of the same sizes, relative places at zero.
+
+    SegGPT has one picture above the other, so each half gets the tower's places: its table of places, a square, holds
+    them twice below each other and each column twice, since it is shrunk to half its width for the two pictures.
+    SegGPT has no class token; what the tower's patches had from it is left out.
+
+    Args:
+        tower: a `Blip2VisionModel`'s state dict.
+        side: of its pictures in patches; SegGPT's `pretrain_image_size` is twice as large.
+
+    Returns:
+        Some of the `SegGptModel`'s tensors: patch and place embeddings, the layers that the tower has, the final norm.
+    """
+    embeddings = "embeddings."
+    places = tower[f"{embeddings}position_embedding"][0]
+    grid = places[1:].reshape(side, side, -1).repeat(2, 1, 1).repeat_interleave(2, dim=1)
+    moved = {
+        f"{embeddings}patch_embeddings.projection.weight": tower[f"{embeddings}patch_embedding.weight"],
+        f"{embeddings}patch_embeddings.projection.bias": tower[f"{embeddings}patch_embedding.bias"],
+        f"{embeddings}position_embeddings": torch.cat([places[:1], grid.flatten(0, 1)])[None],
+    }
+    for kind in ("weight", "bias"):
+        moved[f"encoder.layernorm.{kind}"] = tower[f"post_layernorm.{kind}"]
+    names = {
+        "self_attn.qkv": "attention.qkv",
+        "self_attn.projection": "attention.proj",
+        "layer_norm1": "layernorm_before",
+        "layer_norm2": "layernorm_after",
+        "mlp.fc1": "mlp.lin1",
+        "mlp.fc2": "mlp.lin2",
+    }
+    for name, value in tower.items():
+        if name.startswith("encoder.layers."):
+            *block, kind = name.split(".")
+            layer, part = ".".join(block[:3]), ".".join(block[3:])
+            moved[f"{layer}.{names[part]}.{kind}"] = value
+    return {name: value.float() for name, value in moved.items()}
