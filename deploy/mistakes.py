@@ -14,7 +14,7 @@ from gateway.ports import Planner, SkillOutcome, StoredImage
 from gateway.settings import GatewaySettings
 from gateway.state.models import ImageInfo, Marks, Session
 from planner.api import PlannerUnavailable, PromptTooLong
-from planner.eval.gateway import GatewayClient, Reply
+from planner.eval.gateway import TURN_S, CannotAnswer, GatewayClient, PlatformGone, Reply
 from planner.eval.mistakes import FailingSkills, MistakenPlanner
 from services.core.context import CallContext
 from services.core.errors import ImageNotFound, UnknownSkill
@@ -135,17 +135,25 @@ class LocalTurns:
         earlier: Sequence[Mapping[str, Any]] = (),
         mode: str | None = None,
     ) -> Reply:
-        """See `planner.eval.gateway.GatewayClient.chat`; `earlier` is not used: turns have sessions."""
+        """See `planner.eval.gateway.GatewayClient.chat`; `earlier` is not used: turns have sessions.
+
+        A turn may take as long as it needs: a planner in this process may be slower than in service.
+        """
         known = self._sessions.get(session or "") or Session(id=uuid4().hex, owner=_OWNER, created=time.time())
         request = await self._request(text, parts, mode)
-        deadline = time.time() + self._settings.turn_deadline_s
+        deadline, lost = time.time() + TURN_S, self._client.lost
         context = CallContext(request_id=uuid4().hex, owner=_OWNER, deadline=deadline)
         finished: TurnFinished | None = None
         try:
             async for event in self._orchestrator.run(request, known, context):
                 finished = event if isinstance(event, TurnFinished) else finished
-        except (PlannerUnavailable, PromptTooLong, ImageNotFound) as error:
+        except (PromptTooLong, ImageNotFound) as error:
             return Reply(session=known.id, error=str(error), struck=self._struck(context))
+        except PlannerUnavailable as error:
+            raise CannotAnswer(str(error)) from error
+        if self._client.lost > lost:
+            # The planner was told that a skill failed; that is another mistake than the one made on purpose.
+            raise PlatformGone(f"{self._client.url} could not be reached in the middle of a turn.")
         assert finished is not None, "a turn ends with TurnFinished"
         self._sessions[known.id] = finished.session
         steps = [step.model_dump(mode="json") for step in finished.steps]

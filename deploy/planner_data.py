@@ -28,7 +28,7 @@ from planner.data.rewriting import Rewriter
 from planner.data.rows import Row
 from planner.data.text_model import EndpointModel, TextModel
 from services.core.registry import Registry, discover
-from services.embedded.world.cache import SceneCache, StaleCache
+from services.embedded.world.cache import DONE, SceneCache, StaleCache
 from services.embedded.world.concepts import COLOURS, CONCEPT, CONCEPTS, TRAIN_SEED, TRAIN_STYLES
 from services.embedded.world.language import caption, plain_caption
 from services.embedded.world.render import Rendered, SeenObject
@@ -41,12 +41,22 @@ SCENES = 30_000
 _CAPTIONS = 2
 
 
-def world_pictures(folder: Path, report: Callable[[str], None] = lambda line: None) -> WorldPictures:
-    """The training scenes of the embedded world, rendered into `folder` where they are not there yet."""
+def world_pictures(
+    folder: Path, report: Callable[[str], None] = lambda line: None, count: int | None = None
+) -> WorldPictures:
+    """The training scenes of the embedded world, `count` or more, rendered into `folder` where they are not there yet.
+
+    Without `count` those that are there will do, however many.
+
+    Raises:
+        StaleCache, WorldNotReady: the scenes cannot be had; the message says what to do.
+    """
     done = folder / "train"
-    cache = SceneCache(done) if (done / "DONE").is_file() else None
-    cache = cache or SceneCache.build(done, SCENES, TRAIN_SEED, TRAIN_STYLES, report=report)
-    return WorldPictures(cache)
+    if (done / DONE).is_file():
+        cache = SceneCache(done)
+        if len(cache) >= (count or 0):
+            return WorldPictures(cache)
+    return WorldPictures(SceneCache.build(done, count or SCENES, TRAIN_SEED, TRAIN_STYLES, report=report))
 
 
 def world_vocabulary() -> Vocabulary:
@@ -194,7 +204,7 @@ def _source(settings: PictureSettings, world: Path | None, tell: Callable[[str],
         found = read(settings)
         return Source(_Some(found, settings.count), found.vocabulary, settings.weight)
     try:
-        pictures = world_pictures(world or world_folder(), tell).first(settings.count)
+        pictures = world_pictures(world or world_folder(), tell, settings.count).first(settings.count)
     except (WorldNotReady, StaleCache) as error:
         raise DataError(str(error)) from None
     return Source(pictures, world_vocabulary(), settings.weight)

@@ -11,6 +11,14 @@ from deploy.errors import UsageError
 
 app = typer.Typer(help="The synthetic world and the tiny checkpoints trained on it.", no_args_is_help=True)
 
+MINUTES = (
+    "Training time of the whole run, earlier parts included, by which the learning rate has fallen; all steps of the "
+    "recipe when absent."
+)
+FROM_PUBLISHED = (
+    "Where there is no run to go on with, go on from the package's checkpoint. The steps and minutes that it has had "
+    "count, so give more --minutes, or --set steps=NUMBER."
+)
 World = Annotated[Path | None, typer.Option(help="Folder of rendered scenes; a cache folder of yours when absent.")]
 
 
@@ -33,7 +41,10 @@ def render(
     dev: Annotated[int, typer.Option(min=1, help="Scenes to compare runs with.")] = 1_000,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
-    """Render the scenes that recipes train on (about 270 kB a scene); goes on where it was cut."""
+    """Render the scenes that recipes train on (about 330 kB a scene); goes on where it was cut.
+
+    Scenes that are there are kept: a larger number adds to them, a smaller one changes nothing.
+    """
     from services.embedded.training.command import TrainingError, render_world
 
     try:
@@ -49,14 +60,16 @@ def train(
     runs: Annotated[Path | None, typer.Option(help="Folder of runs.")] = None,
     device: Annotated[str, typer.Option(help="torch device, for example cuda.")] = "cpu",
     workers: Annotated[int, typer.Option(min=0, help="Loader processes.")] = 1,
-    minutes: Annotated[float | None, typer.Option(help="End after this time; the learning rate falls by then.")] = None,
+    minutes: Annotated[float | None, typer.Option(help=MINUTES)] = None,
     setting: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE changes a setting.")] = None,
     publish: Annotated[bool, typer.Option(help="Put a better checkpoint into the package.")] = True,
-    from_published: Annotated[
-        bool, typer.Option("--from-published", help="Where no run was cut, go on from the package's checkpoint.")
-    ] = False,
+    from_published: Annotated[bool, typer.Option("--from-published", help=FROM_PUBLISHED)] = False,
 ) -> None:
-    """Train one checkpoint. A run that was cut goes on; what scores higher than the published one replaces it."""
+    """Train one checkpoint. A run that was cut goes on; what scores higher than the published one replaces it.
+
+    A run's folder has its state, its curve (curve.json, curve.png), samples.png and its checkpoint. Remove it to start
+    again.
+    """
     from services.embedded.training.command import TrainingError, TrainRequest, run
 
     request = TrainRequest(name, world, runs, device, workers, minutes, tuple(setting or ()), publish, from_published)

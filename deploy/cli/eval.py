@@ -190,6 +190,7 @@ def mistakes(
     each: Annotated[int, typer.Option(min=1, help="Questions of each row.")] = 5,
     kinds: Annotated[str, typer.Option(help="Kinds of mistakes, parted by commas; all when empty.")] = "",
     minutes: Minutes = None,
+    at_once: AtOnce = 1,
     out: Out = None,
     fresh: Fresh = False,
 ) -> None:
@@ -203,7 +204,7 @@ def mistakes(
     wanted = [kind.strip() for kind in kinds.split(",") if kind.strip()]
     folder = out or RESULTS / "mistakes"
     with _said_in_one_line(), _quiet():
-        page = asyncio.run(score_mistakes(choice, gateway, each, wanted, folder, minutes, fresh, typer.echo))
+        page = asyncio.run(score_mistakes(choice, gateway, each, wanted, folder, at_once, minutes, fresh, typer.echo))
     _show(page)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -23,6 +24,8 @@ from services.retrieval.errors import RetrievalError
 from services.retrieval.manifest import Manifest
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from services.retrieval.builder import Report, Stage
     from services.retrieval.encoder import ClipEncoder
 
@@ -90,15 +93,17 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Print the entries nearest to a text or a picture."""
-    from services.core.images import decode
     from services.retrieval.index import RetrievalIndex
 
     if (text is None) == (picture is None):
         raise UsageError("Give one of --text and --picture.")
+    if text is not None and not text.strip():
+        raise UsageError("The text to search for is empty.")
+    looked_for = None if picture is None else _decoded(picture)
     with _mendable():
         encoder = _encoder(checkpoint or _manifest(folder).checkpoint, device, dtype)
         index = RetrievalIndex(folder, encoder.fingerprint)
-        query = encoder.encode_texts([text]) if text else encoder.encode_pictures([decode(_bytes(picture))])
+        query = encoder.encode_texts([text or ""]) if looked_for is None else encoder.encode_pictures([looked_for])
         (hits,) = index.search(query, [top_k])
     for hit in hits:
         plain = f"{hit.similarity:6.3f}  {hit.caption}" + (f"  ({hit.source})" if hit.source else "")
@@ -119,12 +124,16 @@ def _encoder(checkpoint: str, device: str, dtype: str) -> ClipEncoder:
     from services.retrieval.encoder import ClipEncoder
     from services.skills.clip_retrieval import ClipRetrieval
 
-    # The skill knows how a CLIP is put on a device; its index is not opened.
-    skill = ClipRetrieval(checkpoint, device, dtype=dtype)
+    try:
+        # The skill knows how a CLIP is put on a device; its index is not opened.
+        skill = ClipRetrieval(checkpoint, device, dtype=dtype)
+    except ValidationError as error:
+        raise UsageError(f"--dtype {dtype}: {error.errors()[0]['msg']}.") from None
     try:
         return ClipEncoder(skill.source, skill.place, skill.pixels)
-    except OSError as error:
-        raise UsageError(f"The checkpoint {checkpoint} cannot be loaded: {str(error).splitlines()[0]}") from None
+    except (OSError, RuntimeError) as error:  # files; the device
+        why = str(error).splitlines()[0]
+        raise UsageError(f"The checkpoint {checkpoint} cannot be loaded on {device}: {why}") from None
 
 
 def _manifest(folder: Path) -> Manifest:
@@ -134,9 +143,15 @@ def _manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _bytes(picture: Path | None) -> bytes:
-    assert picture is not None
-    return picture.read_bytes()
+def _decoded(picture: Path) -> Image.Image:
+    from PIL.Image import DecompressionBombError
+
+    from services.core.images import decode
+
+    try:
+        return decode(picture.read_bytes())
+    except (OSError, ValueError, SyntaxError, DecompressionBombError):
+        raise UsageError(f"{picture} cannot be read as a picture.") from None
 
 
 @contextmanager
@@ -146,6 +161,8 @@ def _mendable() -> Iterator[None]:
         yield
     except (RetrievalError, SkillFailed) as error:
         raise UsageError(str(error)) from None
+    except OSError as error:  # no right to write, a file where the folder should be, no space left
+        raise UsageError(f"{error.filename or 'The index'}: {error.strerror or error}.") from None
 
 
 @contextmanager

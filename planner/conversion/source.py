@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 _SKIPPED = ("training_args.bin", "optimizer.bin", "scheduler.bin")
@@ -50,10 +51,13 @@ class TensorFiles:
 
     def _infos(self, file: Path) -> Mapping[str, TensorInfo]:
         import torch
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
         if file.suffix == ".safetensors":
-            reader: Any = safe_open(file, framework="pt")
+            try:
+                reader: Any = safe_open(file, framework="pt")
+            except (SafetensorError, OSError) as error:
+                raise _unreadable(file, error) from None
             self._open[file] = reader
             found = {}
             for name in reader.keys():  # noqa: SIM118  # not a mapping
@@ -63,7 +67,14 @@ class TensorFiles:
         try:
             state = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
         except RuntimeError:  # written by a torch before 1.6: it cannot be mapped
-            state = torch.load(file, map_location="cpu", weights_only=True)
+            try:
+                state = torch.load(file, map_location="cpu", weights_only=True)
+            except (RuntimeError, UnpicklingError, EOFError) as error:
+                raise _unreadable(file, error) from None
+        except (UnpicklingError, EOFError, OSError) as error:
+            raise _unreadable(file, error) from None
+        if not isinstance(state, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+            raise ConversionError(f"{file} holds something else than tensors by their names: move it away.")
         self._open[file] = state
         return {name: TensorInfo(file, tuple(t.shape), t.dtype) for name, t in state.items()}
 
@@ -100,7 +111,16 @@ def _weight_files(folder: Path) -> list[Path]:
     return found
 
 
+def _unreadable(file: Path, error: Exception) -> ConversionError:
+    """As of a download that broke off, or a pointer of git-lfs that stands for the file."""
+    reason = " ".join(str(error).split()).partition(". ")[0]
+    return ConversionError(f"{file} ({file.stat().st_size} bytes) cannot be read: download it anew. ({reason[:200]})")
+
+
 def _dtype(name: str) -> Any:
     import torch
 
-    return {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}[name]
+    kinds = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32"}
+    if name not in kinds:
+        raise ConversionError(f"Weights of type {name} cannot be converted: convert the model before it was quantised.")
+    return getattr(torch, kinds[name])

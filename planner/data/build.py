@@ -30,6 +30,7 @@ from services.core.registry import Registry
 PICTURES = "pictures"
 DATA = "data.jsonl"
 RECIPE = "recipe.json"
+_INSTALLED = Path(__file__).parents[2]
 _TRIES = 12
 _GOLDEN = 0.618034
 """Steps of this share of a deck spread the places at which shards start, so that a few shards use most wordings."""
@@ -175,7 +176,9 @@ class Builder:
         path = self._folder / picture.name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            picture.pixels().save(path, quality=88)
+            partial = path.with_stem(f"{path.stem}.part")  # a build that is cut leaves no half of a picture
+            picture.pixels().save(partial, quality=88)
+            partial.rename(path)
 
     def _chosen_rows(self, known: Mapping[str, Row]) -> list[tuple[Row, float]]:
         offered = self._recipe.skills
@@ -207,11 +210,30 @@ def _without(desk: Desk) -> dict[str, Any]:
 
 
 def evaluation_requests(patterns: Sequence[str]) -> frozenset[str]:
-    """Normalised requests of evaluation files: JSON lines with a `text`."""
+    """Normalised requests of evaluation files: JSON lines with a `text`.
+
+    Args:
+        patterns: relative to the working directory, or else to the folder that this package is installed in.
+
+    Raises:
+        DataError: no file is of a pattern: without it nothing would be refused, and nobody would know.
+    """
     found = set()
     for pattern in patterns:
-        for path in sorted(Path().glob(pattern)):
-            for line in path.read_text(encoding="utf-8").splitlines():
+        files = _files(pattern)
+        if not files:
+            raise DataError(
+                f"evaluation: no file is called {pattern}: requests could not be told from those of a score."
+            )
+        for path in files:
+            for line in path.read_text(encoding="utf-8").split("\n"):
                 if line.strip():
                     found.add(normalised_request(str(json.loads(line).get("text", ""))))
     return frozenset(found - {""})
+
+
+def _files(pattern: str) -> list[Path]:
+    given = Path(pattern)
+    if given.is_absolute():
+        return sorted(Path(given.anchor).glob(str(given.relative_to(given.anchor))))
+    return sorted(Path().glob(pattern)) or sorted(_INSTALLED.glob(pattern))

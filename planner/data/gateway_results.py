@@ -49,7 +49,7 @@ class GatewayResults:
         self._client.close()
 
     def call(self, asked: Asked) -> dict[str, Any]:
-        """Raises `NoResult` for a call that is refused, `DataError` where the platform cannot be reached."""
+        """Raises `NoResult` for a call that is refused, `DataError` where the platform takes none from us at all."""
         spec = self._registry.spec(asked.skill)
         given = {str(symbol): _sent(value) for symbol, value in inputs_of(spec, asked).items()}
         answer = self._posted(spec.name, {"arguments": dict(asked.args)} | given)
@@ -66,6 +66,11 @@ class GatewayResults:
                 if attempt == RETRIES:
                     raise DataError(f"The platform at {self._client.base_url} does not answer: {error}.") from None
             else:
+                if answer.status_code in (401, 403):
+                    raise DataError(
+                        f"The platform at {self._client.base_url} does not take the key ({answer.status_code}): set "
+                        "LLAVA_PLUS_API_KEY."
+                    )
                 if answer.status_code not in (429, 503) or attempt == RETRIES:
                     return answer
             self._wait(_WAIT_S * 2**attempt)

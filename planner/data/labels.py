@@ -125,9 +125,15 @@ class Vocabulary:
     colours: tuple[str, ...] = ("red", "orange", "yellow", "green", "blue", "purple", "pink")
 
 
+_PAIRS = frozenset({"scissors", "skis"})
+"""Categories whose names are plurals of one thing."""
+
+
 def plural(word: str) -> str:
     """A regular plural; good enough for the categories of data sets."""
-    irregular = {"person": "people", "mouse": "mice", "sheep": "sheep", "knife": "knives", "skis": "skis"}
+    irregular = {"person": "people", "mouse": "mice", "sheep": "sheep", "knife": "knives", "broccoli": "broccoli"}
+    if word in _PAIRS:
+        return word
     if word in irregular:
         return irregular[word]
     if word.endswith(("s", "x", "ch", "sh")):
@@ -136,4 +142,5 @@ def plural(word: str) -> str:
 
 
 def noun(name: str) -> Noun:
-    return Noun(name, plural(name))
+    """The noun of a data set's category."""
+    return Noun(name, plural(name), f"pair of {name}" if name in _PAIRS else "")

@@ -3,23 +3,29 @@
 A sample is `{"id", "image", "conversations": [...]}`; people's turns are `{"from": "human", "value"}`, the planner's
 `{"from": "gpt", "thoughts", "actions", "value"}`. A skill's result is a human turn "NAME model outputs: {...}" that
 ends in the question asked again (the paper's X_skill_result). A turn that brings a picture starts with "<image>".
+
+What LLaVA and LLaVA-Plus published is read too, where it differs: the mark of a picture stands anywhere in a turn,
+results are Python's dictionaries ("NAME output: {'boxes': ...}"), and the question comes after "Please summarize the
+model outputs and answer my first question: ".
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from planner.conversation import AssistantTurn, Conversation, Observation, ObservationTurn, Turn, UserTurn
-from planner.format import PlannerOutput
+from planner.dialects.tolerant import loads
+from planner.format import PlannerOutput, UnparsableOutput
 from planner.prompt import observation_text
 
-IMAGE_MARK = "<image>\n"
+IMAGE = "<image>"
+IMAGE_MARK = f"{IMAGE}\n"
 Sample = dict[str, Any]
 
-_OBSERVATION = re.compile(r"^(?P<skill>\S+) (?P<verb>model outputs|failed): (?P<content>\{.*\})$")
+_OBSERVATION = re.compile(r"^(?P<skill>\S+) (?P<verb>model outputs|outputs?|failed): (?P<content>\{.*\})$")
+_ASKED_AGAIN = re.compile(r"^\s*(?:Please summarize the model outputs and answer|Answer) my first question:\s*")
 
 
 def to_sample(sample_id: str, conversation: Conversation) -> Sample:
@@ -32,7 +38,7 @@ def to_sample(sample_id: str, conversation: Conversation) -> Sample:
 
 
 def to_conversation(sample: Sample) -> Conversation:
-    """The inverse of `to_sample`.
+    """The inverse of `to_sample`; also of what was published.
 
     Raises:
         ValueError: the sample marks more pictures than it names, or a turn is of neither kind.
@@ -60,15 +66,39 @@ def _turn(entry: dict[str, Any], names: Iterator[str]) -> Turn:
     observations = list(_observations(text.split("\n")))
     if observations:
         question = "\n".join(text.split("\n")[len(observations) + 1 :])
-        return ObservationTurn(observations=tuple(observations), question=question)
+        return ObservationTurn(observations=tuple(observations), question=_asked(question))
+    text, images = _pictures(text, names)
+    return UserTurn(text=text, images=images)
+
+
+def _pictures(text: str, names: Iterator[str]) -> tuple[str, tuple[str, ...]]:
+    """The text without its marks, and the pictures that they stand for; marks inside it count while there are names."""
     images = []
     while text.startswith(IMAGE_MARK):
         text = text.removeprefix(IMAGE_MARK)
-        try:
-            images.append(next(names))
-        except StopIteration:
-            raise ValueError("The sample has more <image> marks than pictures.") from None
-    return UserTurn(text=text, images=tuple(images))
+        images.append(_named(names))
+    while IMAGE in text:
+        name = next(names, None)
+        if name is None:
+            break
+        text = text.replace(IMAGE, "", 1).strip()
+        images.append(name)
+    if text.endswith(f"\n{IMAGE}"):
+        _named(names)
+    return text, tuple(images)
+
+
+def _named(names: Iterator[str]) -> str:
+    try:
+        return next(names)
+    except StopIteration:
+        raise ValueError("The sample has more <image> marks than pictures.") from None
+
+
+def _asked(question: str) -> str:
+    """The question alone: the dialect of the published checkpoints puts its own words in front of it."""
+    asked, found = _ASKED_AGAIN.subn("", question)
+    return asked.replace(IMAGE, "").strip() if found else question
 
 
 def _observations(lines: Sequence[str]) -> Iterator[Observation]:
@@ -76,5 +106,16 @@ def _observations(lines: Sequence[str]) -> Iterator[Observation]:
         found = _OBSERVATION.match(line)
         if found is None:
             return
-        content = json.loads(found["content"])
+        content = _content(found["content"])
+        if content is None:
+            return
         yield Observation(skill=found["skill"], content=content, failed=found["verb"] == "failed")
+
+
+def _content(text: str) -> dict[str, Any] | None:
+    """A result, None where the text is something else."""
+    try:
+        content = loads(text)
+    except UnparsableOutput:
+        return None
+    return content if isinstance(content, dict) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -103,27 +104,35 @@ class EndpointModel:
     def _read(self) -> None:
         if not self._path.is_file():
             return
-        for line in self._path.read_text(encoding="utf-8").splitlines():
+        # Not `splitlines`: an answer may have characters in it, such as U+2028, that end a line of text.
+        for line in self._path.read_bytes().split(b"\n"):
             try:
                 row = json.loads(line)
                 self._answers[row["key"]] = row["text"]
                 self._tokens += int(row["tokens"])
-            except (ValueError, KeyError):
-                # The last line of a run that was cut.
+            except (ValueError, KeyError, TypeError):
+                # The last line of a run that was cut, or nothing.
                 continue
 
     def _keep(self, key: str, text: str, tokens: int) -> None:
         self._answers[key] = text
         self._tokens += tokens
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as out:
-            out.write(json.dumps({"key": key, "text": text, "tokens": tokens}, ensure_ascii=False) + "\n")
+        with self._path.open("a+b") as out:
+            # Half a line that a cut run left must not swallow this one.
+            if out.tell():
+                out.seek(-1, os.SEEK_END)
+                if out.read(1) != b"\n":
+                    out.write(b"\n")
+            line = json.dumps({"key": key, "text": text, "tokens": tokens}, ensure_ascii=False) + "\n"
+            out.write(line.encode())
 
 
 def _read_answer(answer: httpx.Response) -> tuple[str, int]:
     try:
         body: dict[str, Any] = answer.json()
-        text = str(body["choices"][0]["message"]["content"])
+        # None where a model spent all its tokens on thinking: an empty answer, refused like any that is spoilt.
+        text = str(body["choices"][0]["message"]["content"] or "")
         return text, int((body.get("usage") or {}).get("total_tokens", len(text) // 3))
     except (ValueError, KeyError, IndexError, TypeError):
         raise DataError("The text model's answer is not in the form of OpenAI's chat completions.") from None

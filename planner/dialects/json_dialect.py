@@ -10,7 +10,7 @@ from pydantic_core import from_json
 
 from planner.conversation import Conversation
 from planner.dialects.base import ChatMessage, chat_messages
-from planner.dialects.tolerant import loads
+from planner.dialects.tolerant import loads, without_nulls
 from planner.format import PlannerOutput, UnparsableOutput
 from planner.prompt import compact_json, observation_text, system_text
 from planner.tool_schema import call_schema
@@ -57,6 +57,9 @@ class JsonDialect:
         said = loads(text)
         if not (isinstance(said, dict) and said.keys() & {"actions", "value"}):
             raise UnparsableOutput('the reply must be an object with "thoughts", "actions" and "value"', text)
+        said = without_nulls(said)
+        if isinstance(said.get("actions"), list):
+            said["actions"] = [without_nulls(action) for action in said["actions"]]
         try:
             return PlannerOutput.model_validate(said)
         except ValidationError as error:

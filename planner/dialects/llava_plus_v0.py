@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from planner.conversation import Conversation, ObservationTurn
 from planner.dialects.base import ChatMessage, chat_messages
-from planner.dialects.tolerant import loads
+from planner.dialects.tolerant import loads, without_nulls
 from planner.format import Action, PlannerOutput, UnparsableOutput
 from planner.prompt import observation_line
 from services.core.spec import SkillSpec
@@ -53,7 +53,8 @@ class LlavaPlusV0Dialect:
             raise UnparsableOutput(f"the reply must have {THOUGHTS}, {ACTIONS} and {VALUE}", text)
         written = parts["actions"].strip()
         try:
-            actions = _ACTIONS.validate_python(loads(written) if written else [])
+            said = loads(written) if written else []
+            actions = _ACTIONS.validate_python([without_nulls(one) for one in said] if isinstance(said, list) else said)
         except UnparsableOutput as error:
             raise UnparsableOutput(f"actions: {error.reason}", text) from error
         except ValidationError as error:

@@ -200,8 +200,13 @@ class Progress:
             return
         self._last = now
         fresh = done - self._first
-        left = f", about {(now - self._begun) / fresh * (total - done):.0f} s left" if fresh else ""
+        left = f", about {_in_words((now - self._begun) / fresh * (total - done))} left" if fresh else ""
         self._say(f"{done} of {total}{left}")
+
+
+def _in_words(seconds: float) -> str:
+    """Seconds where they are few, else minutes."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def stand_in_picture() -> bytes:

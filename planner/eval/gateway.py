@@ -20,6 +20,14 @@ TURN_S = 600.0
 """Longest wait for one answer, seconds."""
 
 
+class PlatformGone(EvaluationError):
+    """Nobody answers at the platform's address, or the answer broke off."""
+
+
+class CannotAnswer(EvaluationError):
+    """The platform is there, and cannot answer this now."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """An answer with the steps that led to it.
@@ -60,6 +68,9 @@ class GatewayClient:
         url: for example http://127.0.0.1:8000.
         key: sent as a bearer token.
         transport: for tests; httpx's own by default.
+
+    Attributes:
+        lost: how often the platform could not be reached.
     """
 
     def __init__(self, url: str, key: str | None = None, transport: httpx.AsyncBaseTransport | None = None) -> None:
@@ -68,6 +79,7 @@ class GatewayClient:
             base_url=url.rstrip("/"), headers=headers, transport=transport, timeout=TURN_S, trust_env=False
         )
         self.url = url
+        self.lost = 0
 
     async def __aenter__(self) -> GatewayClient:
         return self
@@ -134,14 +146,15 @@ class GatewayClient:
             earlier: messages that come before, where there is no session.
 
         Raises:
-            EvaluationError: the platform cannot be reached, or cannot answer now.
+            PlatformGone: the platform cannot be reached.
+            CannotAnswer: it has no answer now; asking again may help.
         """
         message = {"role": "user", "content": [*parts, {"type": "text", "text": text}]}
         body: dict[str, Any] = {"model": "llava-plus", "messages": [*earlier, message], "debug": True}
         body |= {name: value for name, value in (("session_id", session), ("mode", mode)) if value}
         response = await self._sent("POST", "/v1/chat/completions", json=body)
-        if response.status_code in (408, 429) or response.status_code >= 500:
-            raise EvaluationError(f"{self.url} answered {response.status_code}: {_message(response)} Run again later.")
+        if _may_pass(response):
+            raise CannotAnswer(f"{self.url} answered {response.status_code}: {_message(response)} Run again later.")
         if response.status_code != httpx.codes.OK:
             return Reply(session=session, error=f"{response.status_code}: {_message(response)}")
         said = response.json()
@@ -156,8 +169,9 @@ class GatewayClient:
         try:
             return await self._client.request(method, path, **given)
         except httpx.HTTPError as error:
+            self.lost += 1
             problem = type(error).__name__
-            raise EvaluationError(f"{self.url} cannot be reached ({problem}): is the platform up?") from error
+            raise PlatformGone(f"{self.url} cannot be reached ({problem}): is the platform up?") from error
 
     def _good(self, response: httpx.Response) -> Any:
         self._refuse(response)
@@ -165,7 +179,13 @@ class GatewayClient:
 
     def _refuse(self, response: httpx.Response) -> None:
         if response.status_code >= 400:
-            raise EvaluationError(f"{response.request.url.path}: {response.status_code}: {_message(response)}")
+            kind = CannotAnswer if _may_pass(response) else EvaluationError
+            raise kind(f"{response.request.url.path}: {response.status_code}: {_message(response)}")
+
+
+def _may_pass(response: httpx.Response) -> bool:
+    """Whether it is the platform's trouble and not the request's."""
+    return response.status_code in (408, 429) or response.status_code >= 500
 
 
 def _message(response: httpx.Response) -> str:

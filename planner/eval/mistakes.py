@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Literal, Protocol, get_args
 
@@ -10,6 +12,7 @@ from planner.conversation import UserTurn
 from planner.eval.figures import Share, table
 from planner.eval.journal import fingerprint
 from planner.eval.matching import is_valid
+from planner.eval.world.faults import REFUSED
 from planner.format import Action, PlannerOutput, UnparsableOutput
 from services.core.context import CallContext
 from services.core.errors import SkillFailed, SkillUnavailable
@@ -122,7 +125,8 @@ class FailingSkills:
     """Implements the gateway's port to skills: other skills, which fail as `kind` says.
 
     Attributes:
-        struck: ids of the requests in which a call failed.
+        struck: ids of the requests in which a call failed, or was kept from saying what it found. A painter, a
+            captioner, or a detector that found nothing has nothing to be kept from.
     """
 
     def __init__(self, skills: Skills, kind: SkillMistake) -> None:
@@ -145,13 +149,19 @@ class FailingSkills:
     async def call(self, skill: str, args: Mapping[str, Any], images: Mapping[Any, str], context: CallContext) -> Any:
         """See `gateway.ports.SkillClient.call`."""
         again = context.request_id in self.struck
-        self.struck.add(context.request_id)
         if self._kind == "fails_always" or (self._kind == "fails_once" and not again):
+            self.struck.add(context.request_id)
             raise SkillFailed(f"{skill} could not work on this picture.")
         if self._kind == "unavailable_once" and not again:
+            self.struck.add(context.request_id)
             raise SkillUnavailable(f"{skill} is not available now.")
         outcome = await self._skills.call(skill, args, images, context)
-        return _emptied(outcome) if self._kind == "finds_nothing" else outcome
+        if self._kind != "finds_nothing":
+            return outcome
+        emptied = _emptied(outcome)
+        if emptied.result != outcome.result:
+            self.struck.add(context.request_id)
+        return emptied
 
 
 def _emptied(outcome: Any) -> Any:
@@ -162,39 +172,82 @@ def _emptied(outcome: Any) -> Any:
     return replace(outcome, result=result)
 
 
-def ending(record: Mapping[str, Any]) -> str:
-    """How a turn ended: see `ENDINGS`."""
+_SAYS_SO = re.compile(
+    r"Not done:|could not work out|results are|sorry|fail(?:s|ed)\b|went wrong|did(?: not|n't) work|not available|"
+    r"(?:could not|couldn't|cannot|can't) be (?:used|run|reached|read)|unable to",
+    re.IGNORECASE,
+)
+"""What a platform adds to an answer, and planners say, when a call did not do what it should."""
+_AT_ONCE_MAX = 2
+
+
+def ending(record: Mapping[str, Any], usual: int = _AT_ONCE_MAX) -> str:
+    """How a turn ended: see `ENDINGS`.
+
+    Args:
+        usual: how often the planner is asked in this turn when no mistake is made.
+    """
     if not record["wrong"]:
-        return "right at once" if record.get("plans", 1) <= 2 else "right after a repair"
-    if str(record["wrong"]).startswith("refused"):
+        return "right at once" if record.get("plans", 1) <= max(usual, _AT_ONCE_MAX) else "right after a repair"
+    if str(record["wrong"]).startswith(REFUSED):
         return "refused"
-    return "wrong, and says so" if "Not done:" in record["answer"] else "wrong, and does not say so"
+    return "wrong, and says so" if _SAYS_SO.search(record["answer"]) else "wrong, and does not say so"
 
 
 ENDINGS = ("right at once", "right after a repair", "wrong, and says so", "wrong, and does not say so", "refused")
 
 
-def to_json(by_kind: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+ByKind = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def to_json(by_kind: ByKind) -> dict[str, Any]:
     """Turns by kind of mistake, and how those ended in which one was made."""
-    return {kind: _figures(kind, records) for kind, records in by_kind.items()}
+    usual = _usual(by_kind)
+    return {kind: _figures(kind, records, usual) for kind, records in by_kind.items()}
 
 
-def to_markdown(by_kind: Mapping[str, Sequence[Mapping[str, Any]]], about: Mapping[str, Any]) -> str:
+def to_markdown(by_kind: ByKind, about: Mapping[str, Any]) -> str:
     """The report to read."""
-    rows = []
+    rows, usual = [], _usual(by_kind)
     for kind, records in by_kind.items():
         met = _met(kind, records)
-        counts = [sum(ending(record) == how for record in met) for how in ENDINGS]
-        rows.append([kind.replace("_", " "), f"{len(met)} of {len(records)}", _right(met), *counts])
+        same = _same(met, by_kind.get(NO_MISTAKE, ()))
+        endings = _endings(met, usual)
+        rows.append([kind.replace("_", " "), f"{len(met)} of {len(records)}", same, _right(met), *endings.values()])
     head = ", ".join(f"{name} {value}" for name, value in about.items())
-    note = "Counted are the turns in which the mistake was made; without mistakes, all turns."
-    return f"{head}. {note}\n\n{table(['mistake', 'turns', 'right in the end', *ENDINGS], rows)}\n"
+    note = (
+        "Counted are the turns in which the mistake was made; without mistakes, all turns. Beside it stands how often "
+        "the same turns ended right without the mistake: the difference is what it costs."
+    )
+    titles = ["mistake", "turns", "right without it", "right in the end", *ENDINGS]
+    return f"{head}. {note}\n\n{table(titles, rows)}\n"
 
 
-def _figures(kind: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _usual(by_kind: ByKind) -> dict[str, int]:
+    """How often the planner is asked without mistakes, by the question's id."""
+    return {str(record["id"]): int(record["plans"]) for record in by_kind.get(NO_MISTAKE, ())}
+
+
+def _same(met: Sequence[Mapping[str, Any]], plain: Sequence[Mapping[str, Any]]) -> Share:
+    """How often turns end right that are not spoilt."""
+    ids = {record["id"] for record in met}
+    return _right([record for record in plain if record["id"] in ids])
+
+
+def _endings(met: Sequence[Mapping[str, Any]], usual: Mapping[str, int]) -> dict[str, int]:
+    ended = Counter(ending(record, usual.get(str(record["id"]), _AT_ONCE_MAX)) for record in met)
+    return {how: ended[how] for how in ENDINGS}
+
+
+def _figures(kind: str, records: Sequence[Mapping[str, Any]], usual: Mapping[str, int]) -> dict[str, Any]:
     met = _met(kind, records)
-    endings = {how: sum(ending(record) == how for record in met) for how in ENDINGS}
-    return {"turns": len(records), "met": len(met), "right": _right(met).to_json(), "endings": endings}
+    return {
+        "turns": len(records),
+        "met": len(met),
+        "right": _right(met).to_json(),
+        "endings": _endings(met, usual),
+        "ids": [record["id"] for record in met if record["wrong"]],
+    }
 
 
 def _met(kind: str, records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from planner.data.released import Sample, to_sample
 from planner.data.wordings import lines, vary
 from planner.format import Action, PlannerOutput
 from planner.plug.seeds import Seed
+from planner.train.samples import conversation
 from services.core.spec import SkillSpec, Symbol
 
 Results = Callable[[dict[str, Any], Path | None], dict[str, Any] | None]
@@ -102,10 +103,24 @@ class SkillData:
         return None, (f"noise:{self._made_up}",)
 
 
-def others(samples: Sequence[Sample], tools: Sequence[str], count: int, rng: random.Random) -> list[Sample]:
+def others(
+    samples: Sequence[Sample], tools: Sequence[str], count: int, rng: random.Random, known: Collection[str] = ()
+) -> list[Sample]:
     """`count` samples of what the planner knows, whose prompts list the new skill too.
 
     So it learns when the new skill is not meant, and forgets nothing.
+
+    Args:
+        known: skills that there are; a prompt also lists those of them that its sample calls.
     """
     drawn = rng.sample(samples, min(count, len(samples)))
-    return [sample | {"tools": sorted({*sample.get("tools", ()), *tools})} for sample in drawn]
+    return [
+        sample | {"tools": sorted({*sample.get("tools", ()), *tools, *(set(_called(sample)) & set(known))})}
+        for sample in drawn
+    ]
+
+
+def _called(sample: Sample) -> Iterator[str]:
+    for turn in conversation(sample):
+        if isinstance(turn, AssistantTurn):
+            yield from (action.API_name for action in turn.output.actions)

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from planner.conversation import Observation, UserTurn
-from planner.train.config import TrainConfig
+from planner.conversation import Observation
+from planner.train.config import ConfigError, TrainConfig
 from planner.train.encode import Encoded, Encoder
 from planner.train.pictures import Pictures
 from planner.train.plan import Batch, Row, plan
-from planner.train.samples import Loaded, adapted, conversation
+from planner.train.samples import Loaded, adapted, caption, conversation
 from services.core.spec import SkillSpec
 
 IGNORED = -100
@@ -27,6 +27,13 @@ class PlannedBatches:
         pad_id: the token that fills rows up.
         always_picture: give a batch without a picture an empty one that nothing looks at; where several devices share
             a model's parameters, all must run the same modules.
+
+    Attributes:
+        left_out: how many samples are too long, or have nothing to learn from.
+
+    Raises:
+        ConfigError: a sample is not in its form, names a skill that there is not, or pictures are missing: all are
+            looked for before the first step, since a long run would break off where the first is wanted.
     """
 
     def __init__(
@@ -51,10 +58,33 @@ class PlannedBatches:
         self._known = known
         self._pad_id = pad_id
         self._blank_row = [image_id] * picture_tokens if always_picture else []
-        self.plan = plan([len(self.encoded(number).ids) for number in range(len(loaded))], config)
+        lengths = self._lengths()
+        self.plan = plan(lengths, config)
+        self.left_out = sum(not 0 < length <= max(config.lengths) for length in lengths)
 
     def __len__(self) -> int:
         return len(self.plan)
+
+    def _lengths(self) -> list[int]:
+        """Tokens of each sample."""
+        lengths: list[int] = []
+        missing: dict[Path, None] = {}
+        for number, loaded in enumerate(self._loaded):
+            sample = self.encoded(number)
+            lengths.append(len(sample.ids))
+            if 0 < len(sample.ids) <= max(self._config.lengths):
+                gone = (name for name in sample.pictures if not self._pictures.there(name, loaded.images))
+                missing |= {(loaded.images or Path()) / name: None for name in gone}
+        if missing:
+            raise ConfigError(
+                f"data: {len(missing)} pictures are not there, such as {next(iter(missing))}: see `images`."
+            )
+        return lengths
+
+    def _spec(self, name: str) -> SkillSpec:
+        if name not in self._specs:
+            raise ConfigError(f"There is no skill {name!r}. Known: {', '.join(sorted(self._specs))}.")
+        return self._specs[name]
 
     def __getitem__(self, index: int) -> Tensors:
         return self.tensors(self.plan[index])
@@ -63,15 +93,13 @@ class PlannedBatches:
         """One sample; a conversation in which nothing is left to learn comes out without tokens, and so does one about
         missing tools where the prompt would not say so."""
         loaded = self._loaded[number]
-        turns = conversation(loaded.sample)
         if self._config.form == "caption":
-            first, answer = turns[0], turns[-1]
-            assert isinstance(first, UserTurn)
-            return self._encoder.encode_caption(answer.output.value, first.images[0])  # type: ignore[union-attr]
-        turns = adapted(turns, self._config, self._known)
+            picture, text = caption(loaded.sample)
+            return self._encoder.encode_caption(text, picture)
+        turns = adapted(conversation(loaded.sample), self._config, self._known)
         if not turns or not set(loaded.without) <= set(self._config.offered):
             return Encoded([], [], [], [])
-        tools = [self._specs[name] for name in self._tools(loaded)]
+        tools = [self._spec(name) for name in self._tools(loaded)]
         cut = not loaded.whole and random.Random(f"{self._config.seed} cut {number}").random() < self._config.cut_share
         return self._encoder.encode(turns, tools, cut=cut)
 

@@ -163,11 +163,13 @@ def _start_projector(model: Any, config: TrainConfig) -> None:
 
 
 def _load_adapter(model: Any, folder: Path) -> None:
-    from peft import set_peft_model_state_dict
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
     from safetensors.torch import load_file
 
     if not (folder / ADAPTER_FILE).is_file():
         raise ConfigError(f"lora.start_from: {folder} has no {ADAPTER_FILE}.")
-    result = set_peft_model_state_dict(model, load_file(folder / ADAPTER_FILE))
+    # PEFT wants the projector, too, where it is trained along; an adapter without one leaves it as it is.
+    state = get_peft_model_state_dict(model) | load_file(folder / ADAPTER_FILE)
+    result = set_peft_model_state_dict(model, state)
     if result.unexpected_keys:
         raise ConfigError(f"lora.start_from: {folder} does not fit the model: {result.unexpected_keys[0]}")

@@ -32,15 +32,23 @@ class Pictures:
         """
         if name.startswith(MADE_UP):
             return noise(name, self._side)
-        with Image.open((folder or Path()) / name) as picture:
+        with Image.open(_file(name, folder)) as picture:
             prepared = self._prepare(images=picture.convert("RGB"), return_tensors="pt")
         return prepared["pixel_values"][0]
+
+    def there(self, name: str, folder: Path | None) -> bool:
+        """Whether `load` would find it."""
+        return name.startswith(MADE_UP) or _file(name, folder).is_file()
 
     def blank(self) -> Any:
         """Pixels that stand where a batch has no picture."""
         import torch
 
         return torch.zeros(3, self._side, self._side)
+
+
+def _file(name: str, folder: Path | None) -> Path:
+    return (folder or Path()) / name
 
 
 def noise(name: str, side: int) -> Any:

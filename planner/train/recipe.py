@@ -12,6 +12,7 @@ from planner.train.dataset import PlannedBatches
 from planner.train.encode import Encoder
 from planner.train.forms import form_named
 from planner.train.pictures import Pictures
+from planner.train.resume import claim
 from planner.train.samples import load as load_samples
 from planner.train.samples import read_observations
 from services.core.registry import discover
@@ -45,7 +46,8 @@ def main(
         extra: skills that are not registered, which samples or the configuration name.
 
     Raises:
-        ConfigError: what the configuration names is not there or does not fit.
+        ConfigError: what the configuration names is not there or does not fit, or its `run` was begun with other
+            samples or settings.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     import transformers
@@ -67,10 +69,17 @@ def main(
     batches = planned(base, config, extra)
     if not len(batches):
         raise ConfigError(f"No sample fits into {max(config.lengths)} tokens: raise `lengths`.")
+    checkpoint = last_checkpoint(config.run)
+    claim(config, batches.plan, resumed=checkpoint is not None, first=os.environ.get("RANK", "0") == "0")
     base = prepare(base, config)
     whole, trained = counts(base.model)
     samples = batches.samples_until(len(batches))
     tell(f"{whole / 1e6:.1f}M parameters, {trained / 1e6:.1f}M of them trained, on {samples} samples")
+    if batches.left_out:
+        tell(
+            f"{batches.left_out} samples are left out: longer than {max(config.lengths)} tokens, without an answer, or "
+            "`without` tools that the configuration does not name"
+        )
     if config.compile:
         compile_layers(base.model, len(config.lengths))
     world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -78,7 +87,7 @@ def main(
     callback = Progress(tell, lambda step: batches.samples_until(step * per_step), minutes)
     made = trainer(base.model, batches, args, callback)
     with callback.stopping_on_signals():
-        made.train(resume_from_checkpoint=last_checkpoint(config.run))
+        made.train(resume_from_checkpoint=checkpoint)
     outcome = Outcome(made.state.global_step, made.state.max_steps)
     if not outcome.finished:
         tell(f"stopped after step {outcome.steps} of {outcome.total}: the same command goes on")
@@ -91,9 +100,18 @@ def main(
 
 
 def planned(base: Any, config: TrainConfig, extra: tuple[SkillSpec, ...] = ()) -> PlannedBatches:
-    """The run's batches for a model."""
+    """The run's batches for a model.
+
+    Raises:
+        ConfigError: see `PlannedBatches`; or the configuration names a skill that there is not.
+    """
     registry = discover()
     specs = {spec.name: spec for spec in (*registry.specs(), *extra)}
+    unknown = [name for name in config.offered if name not in specs]
+    if unknown:
+        raise ConfigError(
+            f"`learned` or `skills`: there is no skill {unknown[0]!r}. Known: {', '.join(sorted(specs))}."
+        )
     encoder = Encoder(
         base.tokenizer,
         form_named(config.form, config.learned),

@@ -11,6 +11,7 @@ from typing import Any
 from planner.conversation import AssistantTurn, Conversation, Observation, ObservationTurn, Turn, UserTurn
 from planner.data.embedded import generate
 from planner.data.released import Sample, to_conversation
+from planner.eval.command import EvaluationError
 from planner.prompt import observation_line
 from planner.train import science_qa
 from planner.train.config import ConfigError, Source, TrainConfig
@@ -53,10 +54,29 @@ def conversation(sample: Sample) -> Conversation:
     """A sample's conversation; answers of LLaVA's own data, which are text alone, get no thoughts and no actions.
 
     Raises:
-        ValueError: it is not in the released form.
+        ConfigError: it is not in the released form; the message names the sample.
     """
-    turns = [_completed(turn) for turn in sample["conversations"]]
-    return to_conversation(dict(sample) | {"conversations": turns})
+    try:
+        turns = [_completed(turn) for turn in sample["conversations"]]
+        return to_conversation(dict(sample) | {"conversations": turns})
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise ConfigError(f"Sample {sample.get('id')!r} is not in the released form: {reason}") from None
+
+
+def caption(sample: Sample) -> tuple[str, str]:
+    """The picture's name and its text, of a sample of stage 1.
+
+    Raises:
+        ConfigError: it is no picture with a text.
+    """
+    turns = conversation(sample)
+    first, last = (turns[0], turns[-1]) if turns else (None, None)
+    if not (isinstance(first, UserTurn) and first.images and isinstance(last, AssistantTurn)):
+        raise ConfigError(
+            f"Sample {sample.get('id')!r} is no picture with a text: `form: caption` cannot learn from it."
+        )
+    return first.images[0], last.output.value
 
 
 def adapted(turns: Conversation, config: TrainConfig, known: Mapping[str, Sequence[Observation]]) -> Conversation:
@@ -94,28 +114,37 @@ def read_observations(path: Path | None) -> dict[str, list[Observation]]:
     """
     if path is None:
         return {}
-    return {row["image"]: [Observation.model_validate(seen) for seen in row["observations"]] for row in _rows(path)}
+    return {row["image"]: [Observation.model_validate(seen) for seen in row["observations"]] for row in json_rows(path)}
 
 
 def _samples(source: Source, seed: int) -> list[Sample]:
     if source.science_qa is not None:
-        return science_qa.samples(source.science_qa, source.split)[: source.samples]
+        try:
+            return science_qa.samples(source.science_qa, source.split)[: source.samples]
+        except EvaluationError as error:
+            raise ConfigError(f"science_qa: {error}") from None
     if source.path is None:
         return list(generate(source.samples or 0, seed))
-    rows = _rows(source.path)
+    rows = json_rows(source.path)
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict) or not isinstance(row.get("conversations"), list):
             raise ConfigError(f"{source.path}: sample {number} has no `conversations`: it is not in the released form.")
     return rows[: source.samples]
 
 
-def _rows(path: Path) -> list[Any]:
+def json_rows(path: Path) -> list[Any]:
+    """What a file of JSON lines, or with one JSON list, holds.
+
+    Raises:
+        ConfigError: it cannot be read, or holds neither.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         if text.lstrip()[:1] == "[":
             rows: list[Any] = json.loads(text)
             return rows
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        # Not `splitlines`: a line of JSON may have characters in it, such as U+2028, that end a line of text.
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
     except ValueError:

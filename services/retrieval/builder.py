@@ -69,25 +69,42 @@ class IndexBuilder:
             total: how many there are, for the progress.
 
         Raises:
-            RetrievalError: nothing to put in, entries of the wrong kind, another CLIP's index, or a second build of
-                the same folder at the same time.
+            RetrievalError: nothing to put in, entries of the wrong kind, another CLIP's index, a damaged one, or a
+                second build of the same folder at the same time.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         with locked(self._folder):
             remaining = iter(entries)
-            manifest = Manifest.read(self._folder)
-            if manifest is None:
-                first = next(remaining, None)
-                if first is None:
-                    raise RetrievalError("There are no entries to build an index from.")
-                remaining = itertools.chain([first], remaining)
-                manifest = self._first_manifest("image" if first.picture else "text")
-            check_fingerprint(manifest, self._encoder.fingerprint, self._folder)
-            storage = Storage(self._folder, manifest.dim, writable=True)
+            storage, manifest = self._opened()
             try:
+                if manifest is None:
+                    first = next(remaining, None)
+                    if first is None:
+                        raise RetrievalError("There are no entries to build an index from.")
+                    remaining = itertools.chain([first], remaining)
+                    manifest = self._first_manifest("image" if first.picture else "text")
                 return self._fill(storage, manifest, remaining, total)
             finally:
                 storage.close()
+
+    def _opened(self) -> tuple[Storage, Manifest | None]:
+        """What is stored, and its manifest: None where nothing is, so that any CLIP and either kind will do."""
+        manifest = Manifest.read(self._folder)
+        dim, counted = (self._encoder.dim, 0) if manifest is None else (manifest.dim, manifest.entries)
+        storage = Storage(self._folder, dim, writable=True, least=counted)
+        if not len(storage):
+            storage.close()
+            return Storage(self._folder, self._encoder.dim, writable=True), None
+        try:
+            if manifest is None:
+                raise RetrievalError(
+                    f"{self._folder} has entries, but its manifest is missing: build in an empty folder."
+                )
+            check_fingerprint(manifest, self._encoder.fingerprint, self._folder)
+        except RetrievalError:
+            storage.close()
+            raise
+        return storage, manifest
 
     def _fill(self, storage: Storage, manifest: Manifest, entries: Iterator[Entry], total: int) -> Report:
         manifest.model_copy(update={"state": "embedding"}).write(self._folder)
@@ -143,6 +160,8 @@ class IndexBuilder:
             kind, trained_on = structure.kind_for(count), count
         else:
             index = structure.read(self._folder, memory_mapped=False)
+            if index.d != manifest.dim or index.ntotal > count:
+                raise structure.damaged(self._folder)
         structure.add_missing(index, vectors, lambda done, total: self._tell("indexing", done, total))
         structure.write(index, self._folder)
         facts = {"state": "ready", "entries": count, "kind": kind, "trained_on": trained_on}

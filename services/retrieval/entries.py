@@ -22,6 +22,7 @@ class Entry:
     Attributes:
         caption: what a search gives back.
         picture: the file whose vector stands for the entry; without one the text's does.
+        name: the picture's path as its source names it; the file's own name when absent.
         match: the text whose vector stands for an entry without picture, where that is not its caption: a long fact
             is found better by the few words that it is about.
         source: where it comes from, for people.
@@ -33,6 +34,7 @@ class Entry:
     match: str | None = None
     source: str | None = None
     url: str | None = None
+    name: str | None = None
 
     @property
     def text(self) -> str:
@@ -40,8 +42,14 @@ class Entry:
 
     @property
     def key(self) -> bytes:
-        """The same for the same entry: what is in an index already is not added again."""
-        parts = [self.caption, self.picture.name if self.picture else None, self.match, self.source, self.url]
+        """The same for the same entry: what is in an index already is not added again.
+
+        Of a picture its path in its source and its size in bytes count: two folders may hold a `1.jpg` each, and an
+        index may be added to from a copy of its source.
+        """
+        parts: list[Any] = [self.caption, None, self.match, self.source, self.url]
+        if self.picture is not None:
+            parts[1] = [self.name or self.picture.name, _bytes_in(self.picture)]
         return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).digest()
 
 
@@ -102,7 +110,8 @@ class Entries:
                     f"{picture.name} has no caption: put it in {beside.name}, or all captions in {CAPTIONS_FILE}."
                 )
             caption = " ".join(beside.read_text(encoding="utf-8").split())
-            yield Entry(caption or picture.stem, picture=picture, source=picture.name)
+            within = picture.relative_to(self.path).as_posix()
+            yield Entry(caption or picture.stem, picture=picture, source=within, name=within)
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -118,6 +127,14 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def pictures_in(folder: Path) -> Iterator[Path]:
     yield from sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+
+
+def _bytes_in(path: Path) -> int | None:
+    """None where the file cannot be looked at; it is reported when it is opened."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def _parsed(data: Any, folder: Path) -> Entry:
@@ -139,4 +156,5 @@ def _parsed(data: Any, folder: Path) -> Entry:
         match=data.get("match") or None,
         source=data.get("source") or (Path(image).name if image else None),
         url=data.get("url") or None,
+        name=image or None,
     )

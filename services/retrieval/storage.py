@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from services.retrieval.errors import RetrievalError
 VECTORS_FILE = "vectors.f16"
 METADATA_FILE = "metadata.sqlite"
 _BUSY_S = 10.0
+_ANEW = "Build the index again in an empty folder."
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
     id INTEGER PRIMARY KEY,
@@ -47,25 +49,38 @@ class Storage:
         folder: the index.
         dim: length of a vector.
         writable: create what is missing and allow `append`; without it both files must be there.
+        least: entries that were counted before, so that both files must be there and hold at least as many.
+
+    Raises:
+        RetrievalError: a file is missing, damaged or cut off. Nothing is written then.
     """
 
-    def __init__(self, folder: Path, dim: int, *, writable: bool = False) -> None:
+    def __init__(self, folder: Path, dim: int, *, writable: bool = False, least: int = 0) -> None:
         self._vectors_path = folder / VECTORS_FILE
         self._dim = dim
-        path = folder / METADATA_FILE
-        if not writable and not (path.is_file() and self._vectors_path.is_file()):
-            raise RetrievalError(f"{folder} is not complete: {METADATA_FILE} or {VECTORS_FILE} is missing.")
+        self._path = path = folder / METADATA_FILE
+        if (least or not writable) and not (path.is_file() and self._vectors_path.is_file()):
+            raise RetrievalError(f"{folder} is not complete: {METADATA_FILE} or {VECTORS_FILE} is missing. {_ANEW}")
         mode = "rwc" if writable else "ro"
         # Skills are set up in one thread and asked in another, never at the same time.
         self._database = sqlite3.connect(
             f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_S, check_same_thread=False
         )
-        if writable:
-            self._database.execute(_SCHEMA)
-            self._database.commit()
+        try:
+            if writable:
+                with self._readable():
+                    self._database.execute(_SCHEMA)
+                    self._database.commit()
+            if (count := len(self)) < least:
+                raise RetrievalError(f"{path} holds {count} entries of {least}. {_ANEW}")
+            self._check_vectors(count)
+        except RetrievalError:
+            self.close()
+            raise
 
     def __len__(self) -> int:
-        (last,) = self._database.execute("SELECT MAX(id) FROM entries").fetchone()
+        with self._readable():
+            (last,) = self._database.execute("SELECT MAX(id) FROM entries").fetchone()
         return 0 if last is None else int(last) + 1
 
     def close(self) -> None:
@@ -75,7 +90,8 @@ class Storage:
         """Those that are not stored yet, each once."""
         marks = ",".join("?" * len(entries))
         keys = [entry.key for entry in entries]
-        known = {key for (key,) in self._database.execute(f"SELECT key FROM entries WHERE key IN ({marks})", keys)}
+        with self._readable():
+            known = {key for (key,) in self._database.execute(f"SELECT key FROM entries WHERE key IN ({marks})", keys)}
         fresh = {key: entry for key, entry in zip(keys, entries, strict=True) if key not in known}
         return list(fresh.values())
 
@@ -91,7 +107,7 @@ class Storage:
         rows = [
             (first + offset, entry.caption, entry.source, entry.url, entry.key) for offset, entry in enumerate(entries)
         ]
-        with self._database:
+        with self._readable(), self._database:
             self._database.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", rows)
 
     def vectors(self) -> NDArray[np.float16]:
@@ -99,8 +115,7 @@ class Storage:
         count = len(self)
         if count == 0:
             return np.empty((0, self._dim), dtype=np.float16)
-        if self._vectors_path.stat().st_size < count * self._dim * 2:
-            raise RetrievalError(f"{self._vectors_path.name} is cut off: build the index again in an empty folder.")
+        self._check_vectors(count)
         return np.memmap(self._vectors_path, dtype=np.float16, mode="r", shape=(count, self._dim))
 
     def metadata(self, ids: Sequence[int]) -> list[Metadata]:
@@ -108,8 +123,27 @@ class Storage:
 
         Raises:
             KeyError: an id that is not stored.
+            RetrievalError: the file is damaged.
         """
         marks = ",".join("?" * len(ids))
-        rows = self._database.execute(f"SELECT id, caption, source, url FROM entries WHERE id IN ({marks})", list(ids))
+        wanted = f"SELECT id, caption, source, url FROM entries WHERE id IN ({marks})"
+        with self._readable():
+            rows = self._database.execute(wanted, list(ids)).fetchall()
         found = {number: Metadata(caption, source, url) for number, caption, source, url in rows}
         return [found[number] for number in ids]
+
+    def _check_vectors(self, count: int) -> None:
+        """Raises RetrievalError where counted vectors are not in the file: `append` would put zeros there."""
+        stored = self._vectors_path.stat().st_size if self._vectors_path.is_file() else 0
+        if stored < count * self._dim * 2:
+            raise RetrievalError(f"{self._vectors_path} is cut off. {_ANEW}")
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """What SQLite says about the file, as a RetrievalError."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:  # locked, full, read-only
+            raise RetrievalError(f"{self._path} cannot be used: {error}.") from None
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            raise RetrievalError(f"{self._path} is damaged ({error}). {_ANEW}") from None

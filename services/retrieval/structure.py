@@ -102,9 +102,13 @@ def read(folder: Path, *, memory_mapped: bool) -> Any:
     try:
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP if memory_mapped else 0)
     except RuntimeError:
-        raise RetrievalError(
-            f"{path} is missing or damaged: remove it and run `llava-plus index add` or `build` again."
-        ) from None
+        raise damaged(folder) from None
+
+
+def damaged(folder: Path) -> RetrievalError:
+    """What to do about an `index.faiss` that does not belong to the vectors beside it."""
+    path = folder / INDEX_FILE
+    return RetrievalError(f"{path} is missing or damaged: remove it and run `llava-plus index add` or `build` again.")
 
 
 def search(

@@ -13,13 +13,22 @@ from services.core.checksums import verify_sha256
 from services.core.errors import SkillError
 from services.core.skill import SkillCall
 from services.core.types import Box, ImageSize, Score, SkillArgs, SkillResult
+from services.models.aspect import within_ratio
 from services.models.mixed_precision import in_precision
 from services.models.torch_skill import TorchOptions, TorchSkill
 
+DETECTOR = "craft_mlt_25k.pth"
+RECOGNISER = "english_g2.pth"
+RECOGNISER_SIZES = {"input_channel": 1, "output_channel": 256, "hidden_size": 256}
+"""EasyOCR's second generation, written into its reader."""
 WEIGHTS_SHA256 = {
-    "craft_mlt_25k.pth": "4a5efbfb48b4081100544e75e1e2b57f8de3d84f213004b14b85fd4b3748db17",
-    "english_g2.pth": "e2272681d9d67a04e2dff396b6e95077bc19001f8f6d3593c307b9852e1c29e8",
+    DETECTOR: "4a5efbfb48b4081100544e75e1e2b57f8de3d84f213004b14b85fd4b3748db17",
+    RECOGNISER: "e2272681d9d67a04e2dff396b6e95077bc19001f8f6d3593c307b9852e1c29e8",
 }
+
+RATIO_MAX = 512
+"""CRAFT scales pictures to at most 2560 pixels a side: of one that is longer than this many times its short side there
+would be nothing left to look at."""
 
 
 class EasyOcrArgs(SkillArgs):
@@ -65,16 +74,7 @@ class EasyOcr(TorchSkill[EasyOcrArgs, EasyOcrResult]):
     settings: EasyOcrOptions
 
     def setup(self) -> None:
-        import easyocr
-
-        self._reader = easyocr.Reader(
-            ["en"],
-            gpu=False if self.device == "cpu" else self.device,
-            model_storage_directory=str(verified_weights(self.checkpoint, self.settings.sha256)),
-            download_enabled=False,
-            verbose=False,
-            quantize=False,
-        )
+        self._reader = english_reader(verified_weights(self.checkpoint, self.settings.sha256), self.device)
         self._reader.detector = self._quick(self._reader.detector)
         self._reader.recognizer = self._quick(self._reader.recognizer)
 
@@ -87,8 +87,9 @@ class EasyOcr(TorchSkill[EasyOcrArgs, EasyOcrResult]):
 
     def _read(self, call: SkillCall[EasyOcrArgs]) -> EasyOcrResult:
         width, height = call.image.size
-        found = self._reader.readtext(np.asarray(call.image))
-        boxes = [_box(corners, width, height) for corners, _, _ in found]
+        seen = within_ratio(call.image, RATIO_MAX)
+        found = self._reader.readtext(np.asarray(seen))
+        boxes = [_box(corners, seen.width, seen.height) for corners, _, _ in found]
         order = [index for row in rows(boxes) for index in row]
         return EasyOcrResult(
             boxes=[boxes[index] for index in order],
@@ -96,6 +97,40 @@ class EasyOcr(TorchSkill[EasyOcrArgs, EasyOcrResult]):
             scores=[min(max(float(found[index][2]), 0.0), 1.0) for index in order],
             size=ImageSize(width=width, height=height),
         )
+
+
+def english_reader(folder: Path, device: str) -> Any:
+    """EasyOCR's reader of English with the networks in a folder.
+
+    They are put into the reader from outside: by itself it refuses, by MD5, all weights but the published ones.
+    """
+    import easyocr
+    from easyocr.detection import get_detector, get_textbox
+    from easyocr.recognition import get_recognizer
+
+    made = easyocr.Reader(
+        ["en"],
+        gpu=False if device == "cpu" else device,
+        model_storage_directory=str(folder),
+        download_enabled=False,
+        detector=False,
+        recognizer=False,
+        verbose=False,
+    )
+    made.get_textbox = get_textbox
+    made.detector = get_detector(str(folder / DETECTOR), device, quantize=False)
+    words = Path(easyocr.__file__).parent / "dict" / "en.txt"
+    made.recognizer, made.converter = get_recognizer(
+        "generation2",
+        RECOGNISER_SIZES,
+        made.character,
+        {},
+        {"en": str(words)},
+        str(folder / RECOGNISER),
+        device,
+        quantize=False,
+    )
+    return made
 
 
 def verified_weights(checkpoint: str | None, sha256: Mapping[str, str]) -> Path:

@@ -22,16 +22,18 @@ from services.core.errors import BadArguments, SkillError
 from services.core.skill import SkillCall
 from services.core.spec import Symbol
 from services.core.types import ImageSize, Picture, Score, SkillArgs, SkillResult
+from services.models.aspect import within_ratio
 from services.models.palette import NO_CLASS, paint, palette
-from services.models.pixels import byte_tensors, not_too_thin
+from services.models.pixels import byte_tensors
 from services.models.semantic import semantic_map
 from services.models.torch_skill import TorchSkill
 
 BRIEF_AREA_MIN = 0.005
 """Classes that cover less of the picture are left out of what a small planner is told."""
 
-ELONGATION_MAX = 32
-"""A picture that is longer than this many times its short side is seen as if it were not."""
+RATIO_MAX = 32
+"""A picture that is longer than this many times its short side is seen as if it were not: a processor that keeps within
+a longest edge would scale the short side of such a strip to nothing."""
 
 
 class OpenSeedArgs(SkillArgs):
@@ -128,7 +130,7 @@ class OpenSeed(TorchSkill[OpenSeedArgs, OpenSeedResult]):
     def _inputs(self, pictures: Sequence[Image.Image]) -> list[Any]:
         """Normalised pictures [3, height, width], each at the size that the processor gives its shape."""
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
-        pictures = [not_too_thin(picture, ELONGATION_MAX) for picture in pictures]
+        pictures = [within_ratio(picture, RATIO_MAX) for picture in pictures]
         for index, picture in enumerate(pictures):
             by_size[picture.size].append(index)
         inputs: dict[int, Any] = {}

@@ -74,11 +74,12 @@ class Subject:
             return [error] if len(calls) == 1 else [answer for call in calls for answer in self.answers([call])]
 
     async def _composed(self, composite: Composite[Any, Any], calls: Sequence[SkillCall[Any]]) -> list[Answer]:
-        assert self._parts is not None
+        parts = self._parts
+        assert parts is not None
 
         async def one(call: SkillCall[Any]) -> Answer:
             try:
-                answer: SkillResult = await composite.compose(call.args, call.images, self._parts)
+                answer: SkillResult = await composite.compose(call.args, call.images, parts)
             except SkillError as error:
                 return error
             return answer
@@ -169,6 +170,8 @@ def uploads() -> dict[str, tuple[bytes, tuple[int, int]]]:
         "one pixel": (_saved(noise(1, 1)), (1, 1)),
         "panorama": (_saved(noise(400, 20)), (400, 20)),
         "tower": (_saved(noise(12, 240)), (12, 240)),
+        "thread": (_saved(noise(3000, 1)), (3000, 1)),
+        "hair": (_saved(noise(1, 3000)), (1, 3000)),
         "greyscale": (_saved(rgb.convert("L")), (40, 30)),
         "black and white": (_saved(rgb.convert("1")), (40, 30)),
         "palette": (_saved(rgb.convert("P")), (40, 30)),

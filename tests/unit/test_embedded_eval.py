@@ -272,10 +272,24 @@ def test_an_error_of_a_skill_ends_its_scoring(tiny: dict[str, Setup]) -> None:
 
 
 def test_a_result_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    (tmp_path / "sam-in-style.webp").write_bytes(b"a sheet")
     Store(tmp_path).save(SAM)
 
     assert Store(tmp_path).load("sam") == SAM
     assert Store(tmp_path).load("ram") is None
+
+
+def test_a_result_that_cannot_be_shown_or_read_is_found_again(tmp_path: Path) -> None:
+    Store(tmp_path).save(SAM)
+    assert Store(tmp_path).load("sam") is None, "its sheet is gone"
+
+    (tmp_path / "sam-in-style.webp").write_bytes(b"a sheet")
+    path = Store(tmp_path).path("sam")
+    written = path.read_text()
+    others = ["", "[]", written[:200], written.replace('"calls"', '"asked"'), written.replace('"sheet"', '"page"')]
+    for other in others:
+        path.write_text(other)
+        assert Store(tmp_path).load("sam") is None
 
 
 def test_figures_without_a_case_are_left_out() -> None:
@@ -296,6 +310,7 @@ def test_the_report_says_what_is_reached(weights: Path, tmp_path: Path) -> None:
     boxes, point, *_ = rows_in(text, "sam")
     assert "| 0.900 | 0.800 | 0.85 | 0.93 | floor | 500 scenes, 1600 objects |" in boxes
     assert "| 0.700 | - | 0.75 | 0.88 | **no** |" in point
+    assert "| sam | mIoU from one point | 0.700 | 0.75 | 128 thousand samples, 45 minutes | not by more" in text
     assert "| sam | 312 ms | 300 ms | **no** |" in text
     assert "2 threads of torch on 2 cores" in text
     assert "| sam | 128,000 | 45 | 1.5 MB | iou_point 0.91 | [curve](../weights/sam/curve.png) |" in text

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from deploy.mistakes import LocalTurns, RemoteSkills
-from planner.api import PlannerDone, PlannerEvent, PlanRequest
+from planner.api import PlannerDone, PlannerEvent, PlannerUnavailable, PlanRequest
 from planner.conversation import ObservationTurn, UserTurn
 from planner.eval.command import offered
-from planner.eval.gateway import GatewayClient, picture_part, points_part, reference_part
+from planner.eval.gateway import CannotAnswer, GatewayClient, PlatformGone, picture_part, points_part, reference_part
 from planner.eval.journal import Journal
 from planner.eval.local import LocalEngine, Written
 from planner.eval.matching import Tools, is_valid
@@ -78,6 +78,8 @@ def platform(asked: list[dict[str, Any]]) -> httpx.MockTransport:
         asked.append(body)
         if request.url.path == "/v1/tools/easyocr":
             return httpx.Response(200, json={"result": READING, "checkpoint": "w", "timing": {"compute_ms": 1.0}})
+        if request.url.path == "/v1/tools/blip2":
+            return httpx.Response(200, json={"result": {"caption": "a dog", "size": {"width": 9, "height": 9}}})
         if request.url.path == "/v1/tools/sam":
             return httpx.Response(422, json={"error": {"message": "give boxes or points"}})
         return httpx.Response(503, json={"error": {"message": "later"}})
@@ -173,19 +175,66 @@ async def test_marks_and_examples_reach_turns_that_run_here() -> None:
     assert len(seen[1].conversation) == 3
 
 
-def test_the_report_counts_the_turns_in_which_a_mistake_was_made() -> None:
+def test_the_report_counts_the_turns_in_which_a_mistake_was_made_and_what_it_cost() -> None:
     right = {"wrong": "", "answer": "a", "plans": 2, "struck": True}
     kinds = {
-        "none": [right | {"struck": False}],
-        "fails_once": [right, right | {"plans": 3}, right | {"struck": False}],
-        "fails_always": [{"wrong": "x", "answer": "b\n\nNot done: ram (it failed).", "plans": 3, "struck": True}],
+        "none": [
+            right | {"id": "a", "struck": False},
+            right | {"id": "b", "struck": False, "plans": 3},
+            right | {"id": "c", "struck": False, "wrong": "x"},
+        ],
+        "fails_once": [
+            right | {"id": "a", "plans": 3},
+            right | {"id": "b", "plans": 3},
+            right | {"id": "c", "struck": False},
+        ],
+        "fails_always": [
+            {"id": "a", "wrong": "x", "answer": "b\n\nNot done: ram (it failed).", "plans": 3, "struck": True}
+        ],
     }
     page = to_markdown(kinds, {"planner": "x"})
-    assert "| none | 1 of 1 | 1/1, 100%" in page
-    assert "| fails once | 2 of 3 | 2/2, 100% (34 to 100) | 1 | 1 | 0 | 0 | 0 |" in page
+    assert "| none | 3 of 3 | 2/3, 67% (21 to 94) | 2/3, 67% (21 to 94) | 2 | 0 | 0 | 1 | 0 |" in page
+    # Three plans are usual for the second question: it was not repaired, the planner asks two skills one by one.
+    assert "| fails once | 2 of 3 | 2/2, 100% (34 to 100) | 2/2, 100% (34 to 100) | 1 | 1 | 0 | 0 | 0 |" in page
+    assert "| fails always | 1 of 1 | 1/1, 100% (21 to 100) | 0/1, 0% (0 to 79) |" in page
     assert to_json(kinds)["fails_always"]["endings"]["wrong, and says so"] == 1
     assert ending({"wrong": "refused: 400", "answer": ""}) == "refused"
+    assert ending({"wrong": "x", "answer": "Sorry, the tool failed."}) == "wrong, and says so"
+    assert ending({"wrong": "x", "answer": "There is only one dog."}) == "wrong, and does not say so"
     assert len(ENDINGS) == 5
+
+
+async def test_a_skill_that_has_nothing_to_be_kept_from_makes_no_mistake() -> None:
+    context = CallContext(request_id="r", owner="o", deadline=0.0)
+    asked: list[dict[str, Any]] = []
+    async with GatewayClient("http://platform", transport=platform(asked)) as client:
+        failing = FailingSkills(RemoteSkills(client, ["blip2", "easyocr"]), "finds_nothing")
+        told = await failing.call("blip2", {}, {}, context)
+        assert (told.result["caption"], failing.struck) == ("a dog", set())
+        read = await failing.call("easyocr", {}, {}, context)
+        assert (read.result["texts"], failing.struck) == ([], {"r"})
+
+
+async def test_a_platform_that_goes_away_in_a_turn_is_not_taken_for_a_skill_that_failed() -> None:
+    def gone(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("no")
+
+    async with GatewayClient("http://platform", transport=httpx.MockTransport(gone)) as client:
+        turns = LocalTurns(client, Reader(), RemoteSkills(client, ["easyocr"]))
+        with pytest.raises(PlatformGone):
+            await turns.chat("What does it say?", [picture_part(HANDLE)])
+
+
+async def test_a_planner_that_cannot_answer_now_is_asked_again_later() -> None:
+    class Away(Reader):
+        async def plan(self, request: PlanRequest, context: CallContext) -> AsyncGenerator[PlannerEvent, None]:
+            raise PlannerUnavailable("The planner is restarting.")
+            yield  # an asynchronous generator, as the port has it
+
+    async with GatewayClient("http://platform", transport=platform([])) as client:
+        turns = LocalTurns(client, Away(), RemoteSkills(client, ["easyocr"]))
+        with pytest.raises(CannotAnswer, match="restarting"):
+            await turns.chat("What does it say?", [picture_part(HANDLE)])
 
 
 async def test_a_local_model_is_given_the_pictures_that_handles_stand_for() -> None:
@@ -200,7 +249,7 @@ async def test_a_local_model_is_given_the_pictures_that_handles_stand_for() -> N
         return handle.encode()
 
     content = [{"type": "image_ref", "image_ref": HANDLE}, {"type": "text", "text": "What?"}]
-    messages = [{"role": "user", "content": content}, {"role": "assistant", "content": "A dog."}]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": content}, {"role": "assistant", "content": "A dog."}]
     request = EngineRequest(messages, None, 9, 0.0, None, "r")
     context = CallContext(request_id="r", owner="o", deadline=0.0)
     chunks = [chunk async for chunk in LocalEngine(Writer(), pictures).generate(request, context)]

@@ -187,7 +187,7 @@ def answers(dialogue: Dialogue, turn: Turn) -> list[tuple[Reply, list[list[float
     boxes = [list(item.box) for item in drawn.objects]
     codes = [MaskRLE.from_array(drawn.mask(index)).model_dump(mode="json") for index in range(len(boxes))]
     area = float((drawn.instances == 0).mean())
-    labels = [{"name": drawn.scene.background, "area": area}]
+    labels = [{"name": drawn.scene.background, "area": area}, *({"name": name, "area": 0.1} for name in concepts)]
     replies = [Reply(answer=text, steps=results({"boxes": boxes}), produced=["img"]) for text in texts]
     by_name = {name: [list(item.box) for item in drawn.objects if item.concept == name] for name in concepts}
     replies += [Reply(answer="Here.", steps=results({"boxes": found})) for found in by_name.values()]
@@ -261,7 +261,7 @@ async def test_a_platform_is_asked_in_sessions_and_a_cut_run_goes_on(tmp_path: P
     without = {"caption": LeftOut(4, ("blip2",))}
     page = to_markdown(records, {"gateway": "x"}, 30, without)
     assert "| generation | 0/3" in page
-    assert "| caption | not asked (4) | not offered: blip2 |" in page
+    assert "| caption | not asked (4) | - | - | not offered: blip2 |" in page
     data = to_json(records, {}, 30, without)
     assert (data["asked"], data["questions"]) == (total, 30)
     assert data["not_offered"] == {"caption": {"questions": 4, "skills": ("blip2",)}}

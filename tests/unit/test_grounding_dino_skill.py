@@ -11,7 +11,7 @@ from PIL import Image
 from services.core.errors import BadArguments, SkillFailed
 from services.core.skill import SkillCall
 from services.core.spec import Symbol
-from services.models.aspect import within_ratio
+from services.models.aspect import LONGEST_MAX, within_ratio
 from services.models.grounding_dino import Grounding, Thresholds, Words, load_detector, ratio_max
 from services.skills.grounding_dino import GroundingDino, GroundingDinoArgs, GroundingDinoResult, without_repeats
 from tests.grounding_dino_names import SMALL, random_state
@@ -81,7 +81,7 @@ def test_a_batch_of_different_sizes_captions_and_thresholds_answers_as_single_ca
     calls = [
         call(noise(64, 64), **EVERYTHING),
         call(noise(96, 64, 1), caption="dog", box_threshold=0.5),
-        call(noise(64, 64, 2), caption="a girl on the boat, dog", text_threshold=0.4),
+        call(noise(64, 64, 2), caption="a girl on the boat, dog", text_threshold=0.45),
         call(noise(96, 64, 3), caption="red dog . cat", **EVERYTHING),
     ]
     together = skill.predict(calls)
@@ -164,6 +164,12 @@ def test_a_picture_too_long_for_the_queries_is_stretched_for_the_model_alone() -
     assert within_ratio(noise(2000, 100), limit).size == (2000, 100)
     assert within_ratio(noise(3000, 1), limit).size == (3000, 98)
     assert within_ratio(noise(1, 3000), limit).size == (98, 3000)
+
+
+def test_a_thread_of_many_pixels_costs_no_more_than_a_strip() -> None:
+    assert within_ratio(Image.new("RGB", (200_000, 1)), 32).size == (LONGEST_MAX, LONGEST_MAX // 32)
+    assert within_ratio(Image.new("RGB", (1, 200_000)), 32).size == (LONGEST_MAX // 32, LONGEST_MAX)
+    assert within_ratio(Image.new("RGB", (20_000, 10)), math.inf).size == (20_000, 10)
 
 
 def test_an_original_file_takes_its_tokenizer_from_the_settings(checkpoint: str, tmp_path: Path) -> None:

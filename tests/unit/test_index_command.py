@@ -81,6 +81,21 @@ def test_mistakes_end_in_one_line(clip: str, tmp_path: Path) -> None:
         run("search", str(tmp_path / "index"))
 
 
+def test_what_cannot_be_searched_for_or_loaded_ends_in_one_line(clip: str, tmp_path: Path) -> None:
+    source, index = lines(tmp_path / "a.txt", "a red fox"), str(tmp_path / "index")
+    run("build", source, index, "--checkpoint", clip)
+    with pytest.raises(UsageError, match="text to search for is empty"):
+        run("search", index, "--text", "")
+    with pytest.raises(UsageError, match=r"a\.txt cannot be read as a picture"):
+        run("search", index, "--picture", source)
+    with pytest.raises(UsageError, match="--dtype float64: Input should be 'float32'"):
+        run("search", index, "--text", "fox", "--dtype", "float64")
+    with pytest.raises(UsageError, match=r"cannot be loaded on nonsense: .*device"):
+        run("search", index, "--text", "fox", "--device", "nonsense")
+    with pytest.raises(UsageError, match=r"a\.txt: File exists"):
+        run("build", source, source, "--checkpoint", clip)
+
+
 def test_progress_as_lines_tells_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     now = iter((0.0, 1.0, 10.0, 20.0, 21.0))
     show = Lines(clock=lambda: next(now))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ pytest.importorskip("sentencepiece")
 
 from planner.chat import prompt_text  # noqa: E402
 from planner.conversation import UserTurn  # noqa: E402
-from planner.conversion.source import ConversionError  # noqa: E402
+from planner.conversion.source import ConversionError, TensorFiles  # noqa: E402
 from planner.convert import Options, convert  # noqa: E402
 from planner.dialects import dialect  # noqa: E402
 from tests import llava_original as original  # noqa: E402
@@ -226,3 +227,20 @@ def test_what_is_no_llava_checkpoint_is_refused_in_words(tmp_path: Path, change:
     with pytest.raises(ConversionError, match=message):
         convert(source, tmp_path / "out", options, say)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize("held", [b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", b""])
+def test_a_file_that_was_not_downloaded_whole_is_named(tmp_path: Path, name: str, held: bytes) -> None:
+    source = original.checkpoint_folder(tmp_path / "llava", original.language_state() | original.projector_state(1))
+    for file in [*source.glob("*.bin"), *source.glob("*.safetensors"), *source.glob("*.index.json")]:
+        file.unlink()
+    (source / name).write_bytes(held)
+    with pytest.raises(ConversionError, match=rf"{re.escape(name)} \({len(held)} bytes\) cannot be read: download it"):
+        convert(source, tmp_path / "out", Options(turns="v0"), say)
+
+
+def test_a_file_of_something_else_than_tensors_is_named(tmp_path: Path) -> None:
+    torch.save({"epoch": 3}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ConversionError, match=r"pytorch_model\.bin holds something else than tensors"):
+        TensorFiles(tmp_path)

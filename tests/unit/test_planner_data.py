@@ -16,6 +16,7 @@ from planner.data.embedded import generate
 from planner.data.ocr_texts import OcrTexts
 from planner.data.released import to_conversation, to_sample
 from planner.data.wordings import Wordings, fill, normalised, typo, vary
+from planner.dialects import dialect
 from planner.eval.texts import POSTER_LINES, TEXTS, reproduced
 from planner.eval.tool_choice import REQUESTS, requests, score
 from planner.format import Action, PlannerOutput
@@ -132,10 +133,45 @@ def test_any_conversation_survives_the_way_through_the_released_form(text: str, 
     assert to_conversation(to_sample("x", conversation)) == conversation
 
 
+@pytest.mark.parametrize("value", ["What is it?\n<image>", "<image>\nWhat is it?", "<image> What is it?"])
+def test_llavas_own_files_mark_a_picture_before_or_after_the_question(value: str) -> None:
+    sample = {"id": "x", "image": "a.jpg", "conversations": [{"from": "human", "value": value}]}
+    assert to_conversation(sample) == (UserTurn(text="What is it?", images=("a.jpg",)),)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        "grounding_dino model outputs: {'boxes': [[0.1, 0.2, 0.3, 0.4]], 'phrases': [\"dog's\"]}\n\n"
+        "Please summarize the model outputs and answer my first question: Where is it?",
+        "grounding_dino output: {'boxes': [[0.1, 0.2, 0.3, 0.4]], 'phrases': [\"dog's\"]}\n\n"
+        "Answer my first question: Where is it?\n<image>",
+    ],
+)
+def test_results_as_they_were_published_are_read_and_told_in_the_served_words(result: str) -> None:
+    called = {"thoughts": "", "actions": [{"API_name": "grounding_dino", "API_params": {}}], "value": ""}
+    turns = [{"from": "human", "value": "Where is it?\n<image>"}, {"from": "gpt"} | called]
+    sample = {"id": "x", "image": "a.jpg", "conversations": [*turns, {"from": "human", "value": result}]}
+    *_, last = to_conversation(sample)
+    content = {"boxes": [[0.1, 0.2, 0.3, 0.4]], "phrases": ["dog's"]}
+    seen = (Observation(skill="grounding_dino", content=content),)
+    assert last == ObservationTurn(observations=seen, question="Where is it?")
+    text = dialect("llava_plus_v0").messages((last,), [])[-1]["content"][0]["text"]
+    assert text.count("answer my first question") == 1
+
+
+def test_text_that_only_looks_like_a_result_stays_a_question() -> None:
+    value = "sam model outputs: {what? } is that}"
+    sample = {"id": "x", "conversations": [{"from": "human", "value": value}]}
+    assert to_conversation(sample) == (UserTurn(text=value),)
+
+
 def test_a_sample_with_more_picture_marks_than_pictures_is_refused() -> None:
     sample = {"id": "x", "conversations": [{"from": "human", "value": "<image>\nHi"}]}
     with pytest.raises(ValueError, match="more <image> marks"):
         to_conversation(sample)
+    with pytest.raises(ValueError, match="more <image> marks"):
+        to_conversation({"id": "x", "conversations": [{"from": "human", "value": "Hi\n<image>"}]})
     with pytest.raises(ValueError, match="'human' or 'gpt'"):
         to_conversation({"id": "x", "conversations": [{"from": "system", "value": "Hi"}]})
 

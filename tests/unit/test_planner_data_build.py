@@ -80,6 +80,37 @@ def test_requests_of_evaluation_sets_are_never_used(tmp_path: Path, monkeypatch:
     assert used.text not in [turn.text for turn in asked if isinstance(turn, UserTurn)]
 
 
+def test_evaluation_files_are_found_from_anywhere_and_missing_ones_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "held.jsonl").write_text('{"text": "One\u2028more."}\n', encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert len(evaluation_requests(DataRecipe.load(RECIPES / "embedded.yaml").evaluation)) > 500
+    assert evaluation_requests([str(tmp_path / "*.jsonl")]) == {"one more"}
+    with pytest.raises(DataError, match=r"evaluation: no file is called nothing/\*\.jsonl"):
+        builder(tmp_path / "a", recipe(evaluation=["nothing/*.jsonl"]))
+
+
+def test_a_picture_that_a_cut_build_left_half_written_is_written_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(self: Image.Image, path: Path, **_: object) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    first = builder(tmp_path, recipe())
+    with monkeypatch.context() as stopped:
+        stopped.setattr(Image.Image, "save", cut)
+        with pytest.raises(KeyboardInterrupt):
+            first.run()
+    builder(tmp_path, recipe()).run()
+    pictures = [path for path in (tmp_path / PICTURES).iterdir() if ".part" not in path.name]
+    assert pictures
+    for path in pictures:
+        with Image.open(path) as whole:
+            whole.load()
+
+
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: str(path.stem))
 def test_shipped_recipes_can_be_read(path: Path) -> None:
     assert DataRecipe.load(path).name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from planner.data.exact import ExactResults
 from planner.data.gateway_results import GatewayResults
+from planner.data.labels import noun
 from planner.data.readers import read
 from planner.data.recipe import DataError, PictureSettings
 from planner.data.results import Asked, NoResult
@@ -49,6 +51,16 @@ def test_coco_is_read_with_boxes_masks_and_captions(tmp_path: Path) -> None:
     assert read_set.vocabulary.nouns[0].plural == "people"
 
 
+@pytest.mark.parametrize(("name", "one", "several"), [
+    ("scissors", "a pair of scissors", "scissors"),
+    ("skis", "a pair of skis", "skis"),
+    ("broccoli", "a broccoli", "broccoli"),
+    ("wine glass", "a wine glass", "wine glasses"),
+])  # fmt: skip
+def test_categories_are_named_as_people_do(name: str, one: str, several: str) -> None:
+    assert (noun(name).one, noun(name).plural) == (one, several)
+
+
 def test_hiertext_is_read_line_by_line(tmp_path: Path) -> None:
     corners = [[0, 0], [50, 0], [50, 10], [0, 10]]
     lines = [
@@ -69,6 +81,17 @@ def test_infoseek_is_read_with_its_entities(tmp_path: Path) -> None:
     assert one.extra == {"question": "How tall is it?", "answer": "330 m", "entity": "Eiffel Tower"}
     known = ExactResults(SILENT).call(Asked("clip_retrieval", {}, one))
     assert known["retrieval_results"][0]["caption"] == "Eiffel Tower: 330 m"
+
+
+def test_infoseek_is_read_packed_as_it_was_downloaded(tmp_path: Path) -> None:
+    rows = {
+        "infoseek_val": {"data_id": "v_1", "image_id": "oven_1", "question": "What?", "answer": ["this"]},
+        "infoseek_val_withkb": {"data_id": "v_1", "entity_text": "Thing"},
+    }
+    for name, row in rows.items():
+        (tmp_path / f"{name}.jsonl.gz").write_bytes(gzip.compress(json.dumps(row).encode()))
+    one = read(settings("infoseek", annotations=tmp_path / "infoseek_val.jsonl.gz"))[0]
+    assert one.extra["entity"] == "Thing"
 
 
 def test_journeydb_prompts_lose_the_painters_options(tmp_path: Path) -> None:
@@ -131,6 +154,15 @@ def test_a_call_that_the_platform_refuses_is_no_result() -> None:
         "http://127.0.0.1:9", registry(), transport=httpx.MockTransport(lambda request: httpx.Response(400))
     )
     with pytest.raises(NoResult, match="answered 400"):
+        platform.call(Asked("ram", {}, picture()))
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_platform_that_takes_no_call_at_all_ends_the_build(status: int) -> None:
+    platform = GatewayResults(
+        "http://127.0.0.1:9", registry(), transport=httpx.MockTransport(lambda request: httpx.Response(status))
+    )
+    with pytest.raises(DataError, match=rf"does not take the key \({status}\): set LLAVA_PLUS_API_KEY"):
         platform.call(Asked("ram", {}, picture()))
 
 

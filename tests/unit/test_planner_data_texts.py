@@ -80,6 +80,22 @@ def test_answers_are_kept_and_not_asked_for_twice(tmp_path: Path) -> None:
     assert later.complete("s", "u") == "one"
 
 
+def test_an_answer_that_follows_half_a_line_is_kept_whatever_characters_it_has(tmp_path: Path) -> None:
+    (tmp_path / "answers.jsonl").write_bytes('{"key": "half", "text": "Ä'.encode()[:-1])
+    first, _ = endpoint(tmp_path, [said("one\u2028two"), said("three")])
+    assert [first.complete("s", "u"), first.complete("s", "v")] == ["one\u2028two", "three"]
+    later, _ = endpoint(tmp_path, [])
+    assert [later.complete("s", "u"), later.complete("s", "v")] == ["one\u2028two", "three"]
+
+
+def test_a_model_that_says_nothing_words_no_request(tmp_path: Path) -> None:
+    nothing = httpx.Response(200, json={"choices": [{"message": {"content": None}}]})
+    model, _ = endpoint(tmp_path, [nothing])
+    rewriter = Rewriter(model)
+    assert rewriter("Say hello.", []) == "Say hello."
+    assert rewriter.spoilt == 1
+
+
 def test_an_endpoint_is_not_asked_beyond_its_bounds(tmp_path: Path) -> None:
     model, _ = endpoint(tmp_path, [said("one")], requests_max=1)
     model.complete("s", "u")

@@ -50,6 +50,38 @@ def test_any_other_text_is_refused_with_a_reason(text: str) -> None:
         assert caught.value.reason
 
 
+PLAN = '{"thoughts":"","actions":[{"API_name":"easyocr","API_params":{}}],"value":""}'
+CALL = PlannerOutput(actions=(Action(API_name="easyocr"),))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Here you are:\n```json\n{PLAN}\n```",
+        f"```\n{PLAN}\n```\nI hope that this helps.",
+        '{"thoughts":null,"actions":[{"API_name":"easyocr","API_params":null}],"value":null}',
+    ],
+)
+def test_prose_round_a_fenced_plan_and_nulls_for_what_is_empty_are_understood(text: str) -> None:
+    assert DIALECT.parse(text) == CALL
+
+
+def test_what_a_model_makes_up_after_its_plan_is_not_taken_for_the_plan() -> None:
+    made_up = '{"thoughts":"","actions":[],"value":"It says STOP."}'
+    assert DIALECT.parse(f"{PLAN}\n{made_up}") == CALL
+
+
+def test_two_fenced_plans_are_not_chosen_between() -> None:
+    with pytest.raises(UnparsableOutput):
+        DIALECT.parse(f"Either\n```json\n{PLAN}\n```\nor\n```json\n{PLAN}\n```")
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_a_number_that_json_cannot_carry_on_is_refused(number: str) -> None:
+    with pytest.raises(UnparsableOutput, match="not finite"):
+        DIALECT.parse(PLAN.replace("{}", f'{{"threshold":{number}}}'))
+
+
 @given(st.text(max_size=30), st.data())
 def test_a_partial_answer_is_a_prefix_of_the_whole_one(value: str, data: st.DataObject) -> None:
     text = DIALECT.render(PlannerOutput(thoughts="No tool needed.", value=value))

@@ -75,6 +75,11 @@ def test_actions_that_are_nearly_json_are_read(written: str) -> None:
         assert dialect("json").parse(f"```json\n{reply}\n```").actions == (DETECT,)
 
 
+def test_arguments_that_are_null_are_none_at_all() -> None:
+    read = DIALECT.parse(f'{THOUGHTS} t\n{ACTIONS} [{{"API_name": "blip2", "API_params": null}}]\n{VALUE} v')
+    assert read.actions == (Action(API_name="blip2"),)
+
+
 def test_a_missing_value_is_empty() -> None:
     assert DIALECT.parse(f"{THOUGHTS} t\n{ACTIONS} []").value == ""
     assert dialect("json").parse('{"thoughts": "t", "actions": []}').value == ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
 import yaml  # noqa: E402
-from PIL import Image  # noqa: E402
+from PIL import Image, ImageOps  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 import deploy.cli.planner  # noqa: E402
@@ -25,8 +25,31 @@ from planner.format import Action, PlannerOutput  # noqa: E402
 from planner.plug.data import split  # noqa: E402
 from planner.plug.score import score  # noqa: E402
 from planner.plug.seeds import Seed, SeedError, read_seeds  # noqa: E402
+from planner.train.recipe import Outcome  # noqa: E402
+from services.core.skill import Skill, SkillCall  # noqa: E402
+from services.core.spec import Symbol  # noqa: E402
+from services.core.types import Picture, SkillResult  # noqa: E402
 from tests import tiny_llava  # noqa: E402
-from tests.hue_skill import QUESTIONS, Hue  # noqa: E402
+from tests.hue_skill import QUESTIONS, Hue, HueArgs  # noqa: E402
+
+
+class NegativeResult(SkillResult):
+    """Another picture."""
+
+    edited_image: Picture
+
+
+class Negative(Skill[HueArgs, NegativeResult]):
+    """Turns the colours of a picture round."""
+
+    name = "negative"
+    default_checkpoint = "none"
+    produces = frozenset({Symbol.IMAGE})
+    Args = HueArgs
+    Result = NegativeResult
+
+    def predict(self, batch: Sequence[SkillCall[HueArgs]]) -> Sequence[NegativeResult]:
+        return [NegativeResult(edited_image=ImageOps.invert(call.image)) for call in batch]
 
 
 @pytest.fixture(autouse=True)
@@ -45,25 +68,33 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return requests
 
 
-def plugged(folder: Path, *options: str) -> Any:
+@pytest.fixture
+def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training is stopped before its first step."""
+    monkeypatch.setattr("planner.plug.run.train", lambda *_, **__: Outcome(0, 1))
+
+
+def plugged(folder: Path, *options: str, questions_more: str = "", **training_more: Any) -> Any:
     questions = folder / "questions.txt"
-    questions.write_text(QUESTIONS)
-    training = {
+    questions.write_text(QUESTIONS + questions_more)
+    training: dict[str, Any] = {
         "model": str(tiny_llava.write(folder / "model")),
         "lengths": [1024],
         "batch_tokens": 4096,
         "precision": "fp32",
         "lora": {"rank": 4, "alpha": 8},
-    }
+    } | training_more
     (folder / "training.yaml").write_text(yaml.safe_dump(training))
     pictures = folder / "pictures"
-    pictures.mkdir()
+    pictures.mkdir(exist_ok=True)
     Image.new("RGB", (30, 30), "red").save(pictures / "red.png")
     known = {"conversations": [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Hi."}]}
     (folder / "known.jsonl").write_text("\n".join(json.dumps(known | {"id": number}) for number in range(30)))
     command = ["plug", "tests.hue_skill:Hue", "--questions", str(questions), "--samples", "8"]
     command += ["--training", str(folder / "training.yaml"), "--folder", str(folder / "plug")]
-    command += ["--pictures", str(pictures), "--replay", str(folder / "known.jsonl"), *options]
+    command += ["--pictures", str(pictures)]
+    command += [] if "--replay" in options else ["--replay", str(folder / "known.jsonl")]
+    command += options
     return CliRunner().invoke(app, command)
 
 
@@ -89,6 +120,88 @@ def test_a_new_skill_gets_data_an_adapter_and_a_score_and_is_put_in_service(
     assert (scored["requests"], scored["others"]) == (1, 20)
     assert f"choice     {scored['choice']:.0%}" in done.output
     assert "In service" in done.output
+
+
+def replayed(folder: Path) -> Path:
+    """Samples as `llava-plus data build` leaves them: a call about a picture, which lies beside them."""
+    (folder / "built" / "pictures").mkdir(parents=True)
+    Image.new("RGB", (30, 30), "blue").save(folder / "built" / "pictures" / "a.jpg")
+    call = {"API_name": "easyocr", "API_params": {}}
+    asked = {"from": "human", "value": "<image>\nRead it."}
+    said = {"from": "gpt", "thoughts": "Read.", "actions": [call], "value": ""}
+    known = {"image": "pictures/a.jpg", "conversations": [asked, said]}
+    path = folder / "built" / "data.jsonl"
+    path.write_text("\n".join(json.dumps(known | {"id": number}) for number in range(30)))
+    return path
+
+
+@pytest.mark.usefixtures("untrained")
+def test_built_data_is_replayed_with_its_pictures_and_with_the_tools_that_it_calls(tmp_path: Path) -> None:
+    done = plugged(tmp_path, "--replay", str(replayed(tmp_path)), "--choice-min", "0", learned=["blip2"])
+    assert done.exit_code == 0, done.exception
+    samples = [json.loads(line) for line in (tmp_path / "plug" / "data.jsonl").read_text().splitlines()]
+    known = [sample for sample in samples if not str(sample["id"]).startswith("hue")]
+    assert {sample["image"][0] for sample in known} == {str(tmp_path / "built" / "pictures" / "a.jpg")}
+    assert {tuple(sample["tools"]) for sample in known} == {("blip2", "easyocr", "hue")}
+    taught = [sample for sample in samples if str(sample["id"]).startswith("hue")]
+    assert {tuple(sample["tools"]) for sample in taught} == {("blip2", "hue")}
+
+
+def test_replayed_samples_without_their_pictures_are_named_before_training(tmp_path: Path) -> None:
+    path = replayed(tmp_path)
+    (path.parent / "pictures" / "a.jpg").unlink()
+    done = plugged(tmp_path, "--replay", str(path))
+    assert "pictures/a.jpg of the samples to replay is not there" in str(done.exception)
+
+
+def test_the_embedded_planner_is_told_of_tools_in_training_as_in_service() -> None:
+    from deploy.cli.plug import TRAINING
+    from deploy.profile import load_profile
+
+    profile = load_profile("embedded")
+    assert profile.planner is not None
+    assert tuple(yaml.safe_load(TRAINING.read_text())["learned"]) == profile.planner.learned
+
+
+@pytest.mark.usefixtures("untrained")
+def test_a_folder_of_other_questions_is_not_gone_on_with(tmp_path: Path) -> None:
+    assert plugged(tmp_path, "--choice-min", "0").exit_code == 0
+    assert plugged(tmp_path, "--choice-min", "0").exit_code == 0
+    more = plugged(tmp_path, "--choice-min", "0", questions_more="And what hue has this?\n")
+    assert "holds what came of other questions: remove it, or name another --folder" in str(more.exception)
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [({"lengths": [0.5]}, "lengths.0: Input should be"), ({"learned": ["huge"]}, "there is no skill 'huge'")],
+)
+def test_mistakes_in_the_training_are_named(tmp_path: Path, training: dict[str, Any], message: str) -> None:
+    assert message in str(plugged(tmp_path, **training).exception)
+
+
+def test_a_picture_that_a_skill_makes_is_shown_as_a_handle_and_a_broken_one_is_named(tmp_path: Path) -> None:
+    from deploy.cli.plug import _running
+
+    run = _running(Negative, None)
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "red.png")
+    shown = run({}, tmp_path / "red.png")
+    assert shown["edited_image"].startswith("img_")
+    assert len(shown["edited_image"]) == 44
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(SeedError, match=r"broken\.png cannot be read as a picture"):
+        run({}, tmp_path / "broken.png")
+
+
+def test_an_adapter_that_chooses_the_new_skill_for_everything_is_not_put_in_service(
+    tmp_path: Path, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from planner.plug.score import Score
+
+    greedy = Score(requests=5, valid=1.0, choice=1.0, arguments=1.0, others=20, needless=0.6)
+    monkeypatch.setattr("planner.plug.run.plug", lambda *_: greedy)
+    done = plugged(tmp_path)
+    assert "60% of other requests choose hue too, 10% are allowed" in str(done.exception)
+    assert asked == []
 
 
 def test_an_adapter_that_learned_too_little_is_not_put_in_service(

@@ -173,6 +173,58 @@ def test_reasoning_comes_before_the_answer_in_plain_text() -> None:
     )
 
 
+@pytest.mark.parametrize("line_end", ["\u2028", "\u0085", "\x1e"])
+def test_characters_that_end_lines_of_text_end_no_line_of_json(tmp_path: Path, line_end: str) -> None:
+    from planner.train.samples import json_rows
+
+    samples = [{"id": number, "value": f"one{line_end}two"} for number in range(2)]
+    text = "\n".join(json.dumps(sample, ensure_ascii=False) for sample in samples)
+    (tmp_path / "data.jsonl").write_text(text, encoding="utf-8")
+    assert json_rows(tmp_path / "data.jsonl") == samples
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        ({"conversations": [{"from": "human", "value": "<image>\nHi"}]}, "Sample 'x' .* more <image> marks"),
+        ({"conversations": [{"from": "human"}]}, "Sample 'x' .* it has no 'value'"),
+        ({"conversations": [{"from": "gpt", "value": "Hi", "actions": ["easyocr"]}]}, "Sample 'x' .* actions"),
+    ],
+)
+def test_a_sample_in_another_form_is_named(sample: dict[str, Any], message: str) -> None:
+    from planner.train.samples import conversation
+
+    with pytest.raises(ConfigError, match=message):
+        conversation({"id": "x"} | sample)
+
+
+def test_stage_1_needs_a_picture_and_its_text() -> None:
+    from planner.train.samples import caption
+
+    answer = {"from": "gpt", "value": "A cat."}
+    pair = {"id": "p", "image": "a.png", "conversations": [{"from": "human", "value": "Describe it.\n<image>"}, answer]}
+    assert caption(pair) == ("a.png", "A cat.")
+    with pytest.raises(ConfigError, match="Sample 'p' is no picture with a text"):
+        caption(pair | {"conversations": [{"from": "human", "value": "Describe it."}, answer]})
+
+
+def test_science_qa_of_both_splits_finds_its_pictures_and_an_unknown_split_is_named(tmp_path: Path) -> None:
+    from planner.train.config import Source
+    from planner.train.samples import load
+
+    problem = {"question": "Which?", "choices": ["a", "b"], "answer": 0, "image": "image.png"}
+    problems = {name: problem | {"split": split} for name, split in (("1", "train"), ("2", "val"))}
+    (tmp_path / "problems.json").write_text(json.dumps(problems))
+    (tmp_path / "pid_splits.json").write_text(json.dumps({"trainval": ["1", "2"]}))
+    for name, split in (("1", "train"), ("2", "val")):
+        (tmp_path / "images" / split / name).mkdir(parents=True)
+        (tmp_path / "images" / split / name / "image.png").write_bytes(b"")
+    found = load([Source(science_qa=tmp_path, split="trainval")], seed=1)
+    assert [Path(loaded.sample["image"]).parts[-3:-1] for loaded in found] == [("train", "1"), ("val", "2")]
+    with pytest.raises(ConfigError, match="no split 'tests': it has trainval"):
+        load([Source(science_qa=tmp_path, split="tests")], seed=1)
+
+
 def test_science_qa_is_asked_as_it_is_scored_and_answered_after_the_reasoning(tmp_path: Path) -> None:
     from planner.eval.benchmarks.science_qa import ScienceQa, stated
     from planner.train.samples import conversation

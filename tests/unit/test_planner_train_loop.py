@@ -13,18 +13,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
-from PIL import Image  # noqa: E402
 
-from planner.conversation import AssistantTurn, Observation, ObservationTurn, UserTurn  # noqa: E402
-from planner.data.released import to_sample  # noqa: E402
-from planner.format import Action, PlannerOutput  # noqa: E402
 from planner.train.config import ConfigError, TrainConfig  # noqa: E402
 from planner.train.models import Base, counts, load, prepare  # noqa: E402
 from planner.train.recipe import Outcome, main, planned  # noqa: E402
-from planner.train.variants import Stages  # noqa: E402
 from tests import tiny_llava  # noqa: E402
-
-COLOURS = ("red", "green", "blue", "white", "black", "brown")
+from tests.tiny_training import configured, write_data  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,43 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Samples with a call and pictures on disk, and their captions."""
-    folder = tmp_path_factory.mktemp("data")
-    samples, captions = [], []
-    for number, colour in enumerate(COLOURS * 2):
-        name = f"{number}.png"
-        Image.new("RGB", (40, 30), colour).save(folder / name)
-        question = f"Find the {colour} thing" + "!" * number
-        call = PlannerOutput(thoughts="Find.", actions=(Action(API_name="echo"),), value="Wait.")
-        seen = Observation(skill="echo", content={"colour": colour})
-        conversation = (
-            UserTurn(text=question, images=(name,)),
-            AssistantTurn(output=call),
-            ObservationTurn(observations=(seen,), question=question),
-            AssistantTurn(output=PlannerOutput(thoughts="Found.", value=f"It is {colour}.")),
-        )
-        samples.append(to_sample(str(number), conversation) | {"tools": []})
-        asked = {"from": "human", "value": "<image>\nDescribe it."}
-        captions.append({"image": name, "conversations": [asked, {"from": "gpt", "value": f"A {colour} picture."}]})
-    (folder / "samples.jsonl").write_text("\n".join(json.dumps(sample) for sample in samples))
-    (folder / "captions.json").write_text(json.dumps(captions))
-    return folder
-
-
-def configured(model: Path, samples: Path, folder: Path, **changes: Any) -> TrainConfig:
-    settings: dict[str, Any] = {
-        "run": folder / "run",
-        "output": folder / "out",
-        "model": str(model),
-        "data": [{"path": samples / "samples.jsonl", "images": samples}],
-        "lengths": [1024],
-        "batch_tokens": 1024,
-        "precision": "fp32",
-        "learning_rate": 3e-3,
-        "log_every": 2,
-        "checkpoint_every": 4,
-    }
-    return TrainConfig.model_validate(settings | changes)
+    return write_data(tmp_path_factory.mktemp("data"))
 
 
 def run(config: TrainConfig, **options: Any) -> tuple[Outcome, list[str]]:
@@ -310,43 +268,6 @@ def test_ablations_change_what_they_say(model: Path, data: Path, tmp_path: Path)
     assert "Find." not in text
 
 
-def test_variants_that_agree_on_their_eyes_share_one_first_stage(model: Path, data: Path, tmp_path: Path) -> None:
-    captions = {"data": [{"path": data / "captions.json", "images": data}], "form": "caption"}
-    stages = Stages(
-        configured(model, data, tmp_path, **captions, language="frozen", projector=True),
-        configured(model, data, tmp_path, projector=True),
-    )
-    told: list[str] = []
-    for name, changes in (("whole", {}), ("wordless", {"thoughts": False}), ("last", {"vision_layer": -1})):
-        assert stages.train(changes, tmp_path / "variants" / name, told.append)
-        assert (tmp_path / "variants" / name / "adapter_model.safetensors").is_file()
-    assert [line for line in told if line.startswith("stage 1")] == [
-        f"stage 1: {tmp_path}/variants/stage1",
-        f"stage 1: {tmp_path}/variants/stage1_vision_layer_-1",
-    ]
-    told.clear()
-    assert not stages.train({"seed": 8}, tmp_path / "variants" / "cut", told.append, minutes=0.0)
-    assert "stopped after step" in told[-1]
-    with pytest.raises(ConfigError, match="thougts: Extra inputs"):
-        stages.train({"thougts": False}, tmp_path / "variants" / "misspelt", told.append)
-
-
-def test_a_variant_with_a_fresh_projector_does_not_start_from_stage_1(model: Path, data: Path, tmp_path: Path) -> None:
-    told: list[TrainConfig] = []
-
-    def noted(config: TrainConfig, tell: Any, minutes: float | None) -> Outcome:
-        told.append(config)
-        return Outcome(1, 1)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("planner.train.variants.main", noted)
-        stages = Stages(*[configured(model, data, tmp_path, projector=True)] * 2)
-        stages.train({}, tmp_path / "whole", print)
-        stages.train({"projector_fresh": True}, tmp_path / "fresh", print)
-    assert [config.projector_from for config in told[1::2]] == [tmp_path / "stage1" / "projector.safetensors", None]
-    assert [config.output for config in told] == [tmp_path / name for name in ("stage1", "whole", "stage1", "fresh")]
-
-
 def test_a_batch_without_pictures_gets_an_unseen_one_where_devices_must_keep_step(
     model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -361,3 +282,30 @@ def test_a_batch_without_pictures_gets_an_unseen_one_where_devices_must_keep_ste
     assert among_many["pixel_values"].shape == (1, 3, tiny_llava.SIDE, tiny_llava.SIDE)
     with torch.no_grad():
         assert base.model(**among_many)["loss"].item() == pytest.approx(base.model(**alone)["loss"].item(), rel=1e-5)
+
+
+def test_a_run_does_not_go_on_with_other_samples_or_settings(model: Path, data: Path, tmp_path: Path) -> None:
+    assert run(configured(model, data, tmp_path))[0].finished
+    assert run(configured(model, data, tmp_path, log_every=1))[0].finished
+    with pytest.raises(ConfigError, match=r"run holds a run that was begun with other learning_rate: name another"):
+        run(configured(model, data, tmp_path, learning_rate=1e-3))
+    with pytest.raises(ConfigError, match=r"begun with other samples"):
+        run(configured(model, data, tmp_path, epochs=2))
+
+
+def test_pictures_that_are_missing_and_skills_that_there_are_not_are_named_before_the_first_step(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    elsewhere = configured(model, data, tmp_path, data=[{"path": data / "samples.jsonl", "images": tmp_path}])
+    with pytest.raises(ConfigError, match=r"12 pictures are not there, such as .*0\.png: see `images`"):
+        run(elsewhere)
+    with pytest.raises(ConfigError, match=r"there is no skill 'grounding_dyno'. Known: .*grounding_dino"):
+        run(configured(model, data, tmp_path, learned=["grounding_dyno"]))
+
+
+def test_samples_that_are_left_out_are_told_of(model: Path, data: Path, tmp_path: Path) -> None:
+    samples = [json.loads(line) for line in (data / "samples.jsonl").read_text().splitlines()]
+    samples[3]["without"] = ["easyocr"]
+    (tmp_path / "samples.jsonl").write_text("\n".join(map(json.dumps, samples)))
+    _, said = run(configured(model, data, tmp_path, data=[{"path": tmp_path / "samples.jsonl", "images": data}]))
+    assert any(line.startswith("1 samples are left out: longer than 1024 tokens") for line in said)

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from services.retrieval import structure
@@ -21,44 +18,9 @@ from services.retrieval.errors import RetrievalError
 from services.retrieval.index import RetrievalIndex
 from services.retrieval.manifest import Manifest
 from services.retrieval.storage import Storage
+from tests.retrieval_examples import ENCODER, build, facts, found
 
 pytest.importorskip("faiss", reason="searches with FAISS")
-
-
-class HashEncoder:
-    """Vectors that depend on the text, or on the picture's first pixel, alone."""
-
-    dim = 16
-    fingerprint = "hash-1"
-
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return np.stack([self._vector(text.encode()) for text in texts])
-
-    def encode_pictures(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
-        return np.stack([self._vector(bytes(np.asarray(picture)[0, 0])) for picture in pictures])
-
-    def _vector(self, content: bytes) -> NDArray[np.float32]:
-        seed = int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
-        vector = np.random.default_rng(seed).standard_normal(self.dim).astype(np.float32)
-        return vector / np.linalg.norm(vector)
-
-
-ENCODER = HashEncoder()
-
-
-def build(folder: Path, captions: Sequence[str], batch_size: int = 8) -> None:
-    IndexBuilder(folder, ENCODER, "hash", batch_size).run([Entry(text) for text in captions], len(captions))
-
-
-def found(folder: Path, text: str, top_k: int = 1) -> list[str]:
-    index = RetrievalIndex(folder, ENCODER.fingerprint)
-    (hits,) = index.search(ENCODER.encode_texts([text]), [top_k])
-    index.close()
-    return [hit.caption for hit in hits]
-
-
-def facts(count: int) -> list[str]:
-    return [f"fact {number}" for number in range(count)]
 
 
 def test_what_was_put_in_is_found_with_similarity_one(tmp_path: Path) -> None:
@@ -104,7 +66,9 @@ def test_an_index_open_for_search_is_not_disturbed_by_adding(tmp_path: Path) -> 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.unit.test_retrieval_index import HashEncoder, IndexBuilder, Entry, facts
+from services.retrieval.builder import IndexBuilder
+from services.retrieval.entries import Entry
+from tests.retrieval_examples import HashEncoder, facts
 
 class Mortal(HashEncoder):
     calls = 0
@@ -286,6 +250,43 @@ def test_pictures_that_cannot_be_read_are_left_out_and_named(tmp_path: Path) -> 
 def test_an_index_of_unreadable_pictures_alone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RetrievalError, match=r"None of the 1 entries could be read: .*lost\.png is not there"):
         IndexBuilder(tmp_path / "index", ENCODER, "hash").run([Entry("lost", tmp_path / "lost.png")], 1)
+
+
+def test_a_build_that_stored_nothing_decides_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    with pytest.raises(RetrievalError, match="None of the 1"):
+        IndexBuilder(folder, ENCODER, "hash").run([Entry("lost", tmp_path / "lost.png")], 1)
+    with pytest.raises(RetrievalError, match="no entries"):
+        build(folder, [])
+    build(folder, ["a text after all"])
+    assert found(folder, "a text after all") == ["a text after all"]
+
+
+def test_pictures_of_one_name_in_several_folders_are_all_found(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    for shade, folder in enumerate(("monday", "tuesday")):
+        (pictures / folder).mkdir(parents=True)
+        picture(pictures / folder / "1.png", shade)
+        (pictures / folder / "1.txt").write_text("a boat")
+    index = tmp_path / "index"
+    report = IndexBuilder(index, ENCODER, "hash").run(Entries(pictures), 2)
+    assert (report.added, report.known) == (2, 0)
+    assert IndexBuilder(index, ENCODER, "hash").run(Entries(pictures), 2).known == 2
+
+    (tmp_path / "captions.jsonl").write_text(
+        "\n".join(json.dumps({"image": f"pictures/{day}/1.png", "caption": "a boat"}) for day in ("monday", "tuesday"))
+    )
+    report = IndexBuilder(tmp_path / "other", ENCODER, "hash").run(Entries(tmp_path), 2)
+    assert report.added == 2
+
+
+def test_another_picture_of_the_same_name_and_caption_is_added(tmp_path: Path) -> None:
+    for day, side in (("monday", 4), ("tuesday", 40)):
+        (tmp_path / day).mkdir()
+        Image.new("RGB", (side, side), (side, 0, 0)).save(tmp_path / day / "1.png")
+        (tmp_path / day / "1.txt").write_text("a boat")
+        report = IndexBuilder(tmp_path / "index", ENCODER, "hash").run(Entries(tmp_path / day), 1)
+        assert report.added == 1
 
 
 def test_texts_and_pictures_do_not_mix_in_one_index(tmp_path: Path) -> None:

@@ -232,5 +232,5 @@ def test_a_folder_with_other_scenes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StaleCache, match="other scenes"):
         SceneCache.build(tmp_path, 2, 10, STYLES, size=32, atlas=shapes_atlas())
     (tmp_path / DONE).unlink()
-    with pytest.raises(StaleCache, match="build them"):
+    with pytest.raises(StaleCache, match="llava-plus embedded render"):
         SceneCache(tmp_path)

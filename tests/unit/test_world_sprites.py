@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.embedded.world import sprites
+from services.embedded.world import sheet, sprites
 from services.embedded.world.atlas import SIDE, Atlas
 from services.embedded.world.concepts import COLOURS, CONCEPT, SPRITE_NAMES
 from services.embedded.world.parts import MOST_PARTS, part_map
@@ -86,6 +86,27 @@ def test_a_failing_npm_is_reported_as_such(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(shutil, "which", lambda name: "/bin/false")
     with pytest.raises(sprites.WorldNotReady, match="check the network"):
         sprites.build_atlas(tmp_path)
+
+
+def test_an_archive_that_npm_was_cut_at_is_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    npm = tmp_path / "npm-cut"
+    npm.write_text('#!/bin/sh\necho half > "$4/lobehub-fluent-emoji-3d-1.1.0.tgz"\nexit 1\n')
+    npm.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda name: str(npm))
+    for _ in range(2):
+        with pytest.raises(sprites.WorldNotReady, match="check the network"):
+            sprites.build_atlas(tmp_path / "world")
+    assert list((tmp_path / "world" / "npm").iterdir()) == []
+
+
+def test_the_sample_page_says_what_is_missing_instead_of_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setenv(sprites.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["sheet", "--output", str(tmp_path / "index.html")])
+    with pytest.raises(SystemExit, match=r"install Node\.js with npm"):
+        sheet.main()
 
 
 def test_the_folder_can_be_chosen_by_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,10 +67,10 @@ def read_pairs(path: Path) -> list[Pair]:
         DataError: the file is none of these, or an entry lacks its picture or caption.
     """
     if path.suffix == ".tsv":
-        rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        rows = [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
         if any(len(row) < 2 for row in rows):
             raise DataError(f"{path}: a line is a caption, a tab and the picture's file.")
-        return [(row[1], " ".join(row[0].split())) for row in rows]
+        return [(row[1].strip(), " ".join(row[0].split())) for row in rows]
     entries = read_json(path) if path.suffix == ".json" else list(read_lines(path))
     try:
         return [(str(entry["image"]), " ".join(str(entry["caption"]).split())) for entry in entries]

@@ -18,7 +18,8 @@ _SUFFIXES = (".jpg", ".JPEG", ".jpeg", ".png")
 def read(annotations: Path, images: Path | None) -> Reader:
     """One picture a question; `extra` has `question`, `answer` and `entity`. Raises as `read_lines`."""
     rows = [row for row in read_lines(annotations) if row.get("answer")]
-    beside = annotations.with_name(f"{annotations.stem}_withkb.jsonl")
+    stem, _, ending = annotations.name.partition(".")
+    beside = annotations.with_name(f"{stem}_withkb.{ending}")
     entities = {row["data_id"]: str(row["entity_text"]) for row in read_lines(beside)} if beside.is_file() else {}
 
     def make(index: int) -> LabelledPicture:

@@ -20,6 +20,7 @@ from planner.eval.benchmarks.answers import Question
 from planner.eval.benchmarks.choices import LETTERS, listed
 from planner.eval.benchmarks.endpoint import Endpoint
 from planner.eval.benchmarks.files import found, picture, read_json
+from planner.eval.command import EvaluationError
 from planner.eval.figures import Share
 
 COLUMNS = ("NAT", "SOC", "LAN", "TXT", "IMG", "NO", "G1-6", "G7-12", "Average")
@@ -38,7 +39,10 @@ class ScienceQa:
     def read(cls, folder: Path, split: str = "test") -> ScienceQa:
         """Raises `EvaluationError` for what is missing."""
         problems = read_json(found(folder, "problems.json"))
-        ids = read_json(found(folder, "pid_splits.json"))[split]
+        splits = read_json(found(folder, "pid_splits.json"))
+        if split not in splits:
+            raise EvaluationError(f"ScienceQA has no split {split!r}: it has {', '.join(sorted(splits))}.")
+        ids = splits[split]
         return cls({str(name): problems[str(name)] for name in ids}, folder, split)
 
     def questions(self, *, pictures: bool = True) -> list[Question]:
@@ -51,7 +55,9 @@ class ScienceQa:
         ]
 
     def _picture(self, name: str) -> Path:
-        inside = self.folder / "images" / self.split / name / str(self.problems[name]["image"])
+        # `trainval` and `minitest` are no folders: a problem says which of the three it belongs to.
+        split = str(self.problems[name].get("split", self.split))
+        inside = self.folder / "images" / split / name / str(self.problems[name]["image"])
         return inside if inside.is_file() else picture(self.folder, f"{name}/{self.problems[name]['image']}")
 
     def score(self, answers: Mapping[str, str]) -> dict[str, Any]:

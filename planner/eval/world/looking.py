@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import cv2
 import numpy as np
@@ -11,6 +11,11 @@ from numpy.typing import NDArray
 from planner.eval.gateway import Reply
 from planner.eval.world.shapes import boxes_are, mask_is, mask_of, matched
 from planner.eval.world.turns import Check, Eyes
+
+AREA_OFF_MAX = 0.15
+"""A map may be wrong about this share of the picture."""
+AREA_SEEN_MIN = 0.005
+"""What covers less of a map is not shown (a planner is not told of it either)."""
 
 
 def said(check: Callable[[str], str]) -> Check:
@@ -50,6 +55,25 @@ def masked(*wanted: NDArray[np.bool_]) -> Check:
     async def checked(reply: Reply, eyes: Eyes) -> str:
         found = next((result["masks_rle"] for result in reversed(reply.results()) if result.get("masks_rle")), ())
         return mask_is(mask_of(found), wanted)
+
+    return checked
+
+
+def mapped(background: str, share: float, things: Collection[str]) -> Check:
+    """The map gives the background about its share of the picture, names half of the things, and little else."""
+
+    async def checked(reply: Reply, eyes: Eyes) -> str:
+        for result in reversed(reply.results("openseed")):
+            areas = {str(label["name"]): float(label["area"]) for label in result["labels"]}
+            found = areas.get(background, 0.0)
+            if abs(found - share) > AREA_OFF_MAX:
+                return f"{background} {found:.2f} of the picture, it is {share:.2f}"
+            seen = sum(areas.get(name, 0.0) >= AREA_SEEN_MIN for name in things)
+            if seen < 0.5 * len(things):
+                return f"the map has {seen} of {len(things)} things"
+            other = sum(area for name, area in areas.items() if name != background and name not in things)
+            return "" if other <= AREA_OFF_MAX else f"{other:.2f} of the picture is of things that are not there"
+        return "no map"
 
     return checked
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.eval.gateway import Reply
-from planner.eval.world import checks
-from planner.eval.world.looking import both, boxes, inside_only, levels, masked, paints_scene, said, shows
-from planner.eval.world.turns import Check, Dialogue, Eyes, Given, Scenes, Setting, Turn
+from planner.eval.world import checks, painted
+from planner.eval.world.expected import asking, call, cutting_out, describing, finding, looking_up, way
+from planner.eval.world.looking import both, boxes, levels, mapped, masked, said
+from planner.eval.world.turns import Check, Dialogue, Given, Scenes, Setting, Turn, inner_point
 from services.core.types import MaskRLE
-from services.embedded.world.concepts import COLOURS, CONCEPT, SIGN
+from services.embedded.world.concepts import CONCEPT, SIGN
 from services.embedded.world.labels import tags
+from services.embedded.world.language import article
 from services.embedded.world.questions import position
-
-NEW_SCENES = ("night", "snow", "autumn", "desert", "underwater", "beach")
 
 
 def dialogues(scenes: Scenes, each: int, seed: int = 0) -> list[Dialogue]:
@@ -39,13 +36,6 @@ def dialogues(scenes: Scenes, each: int, seed: int = 0) -> list[Dialogue]:
     return made
 
 
-def _inner_point(mask: NDArray[np.bool_]) -> tuple[float, float]:
-    """The point of a mask that is farthest from its edge, as [x, y] of 0..1."""
-    depth = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    y, x = np.unravel_index(int(depth.argmax()), mask.shape)
-    return round((int(x) + 0.5) / mask.shape[1], 2), round((int(y) + 0.5) / mask.shape[0], 2)
-
-
 def _detection(at: Setting) -> list[Turn]:
     if not at.names - {SIGN}:
         return []
@@ -54,34 +44,26 @@ def _detection(at: Setting) -> list[Turn]:
     many = CONCEPT[name].plural
     if at.rng.random() < 0.5:
         asked = at.one(f"How many {many} do you find here?", f"Count all {many} for me, please.", f"number of {many}?")
-        return [Turn(asked, said(lambda answer: checks.count_is(answer, len(places))))]
+        check = said(lambda answer: checks.count_is(answer, len(places)))
+        return [Turn(asked, check, accept=(finding(name), asking(f"{name}|{many}")))]
     if len(places) == 1:
         asked = at.one(
             f"Whereabouts is the {name}?", f"Show me where the {name} is.", f"Could you put a box round the {name}?"
         )
-        return [Turn(asked, boxes(places))]
+        return [Turn(asked, boxes(places), accept=(finding(name),))]
     asked = at.one(f"Find all the {many}.", f"Draw boxes around the {many}, please.", f"detect {many}")
-    return [Turn(asked, boxes(places))]
+    return [Turn(asked, boxes(places), accept=(finding(name),))]
 
 
 def _semantic_segmentation(at: Setting) -> list[Turn]:
-    background = at.drawn.scene.background
-    share = float((at.drawn.instances == 0).mean())
-
-    async def checked(reply: Reply, eyes: Eyes) -> str:
-        for result in reversed(reply.results("openseed")):
-            areas = {label["name"]: label["area"] for label in result["labels"]}
-            found = areas.get(background, 0.0)
-            return "" if abs(found - share) <= 0.15 else f"{background} {found:.2f} of the picture, it is {share:.2f}"
-        return "no map"
-
     asked = at.one(
         "Which class does every pixel belong to?",
         "Please make a segmentation map of the entire picture.",
         "Colour each kind of area differently, all over the image.",
         "semantic map please",
     )
-    return [Turn(asked, checked)]
+    share = float((at.drawn.instances == 0).mean())
+    return [Turn(asked, mapped(at.drawn.scene.background, share, at.names), accept=(way(call("openseed")),))]
 
 
 def _instance_segmentation(at: Setting) -> list[Turn]:
@@ -94,7 +76,7 @@ def _instance_segmentation(at: Setting) -> list[Turn]:
         f"Give me a mask for the {item.concept}, please.",
         f"segment the {item.concept}",
     )
-    return [Turn(asked, masked(at.drawn.mask(index)))]
+    return [Turn(asked, masked(at.drawn.mask(index)), accept=(cutting_out(item.concept),))]
 
 
 def _caption_grounding(at: Setting) -> list[Turn]:
@@ -103,7 +85,8 @@ def _caption_grounding(at: Setting) -> list[Turn]:
         "What's going on here? Put boxes on the things you name.",
         "A caption with boxes for everything in it, please.",
     )
-    return [Turn(asked, both(said(lambda answer: checks.names(answer, at.names, 0.5)), boxes(at.boxes, 0.5)))]
+    check = both(said(lambda answer: checks.names(answer, at.names, 0.5)), boxes(at.boxes, 0.5))
+    return [Turn(asked, check, accept=(way(call("blip2+grounding_dino")),))]
 
 
 def _tagging_grounding(at: Setting) -> list[Turn]:
@@ -112,18 +95,19 @@ def _tagging_grounding(at: Setting) -> list[Turn]:
         "Which objects are there, and where? All of them, please.",
         "all objects with their boxes",
     )
-    return [Turn(asked, both(said(lambda answer: checks.names(answer, at.names, 0.5)), boxes(at.boxes, 0.5)))]
+    check = both(said(lambda answer: checks.names(answer, at.names, 0.5)), boxes(at.boxes, 0.5))
+    return [Turn(asked, check, accept=(way(call("ram+grounding_dino")),))]
 
 
 def _caption(at: Setting) -> list[Turn]:
     asked = at.one("What does this picture show?", "Describe this in a sentence.", "a caption, please")
-    return [Turn(asked, said(lambda answer: checks.names(answer, at.names, 0.5)))]
+    return [Turn(asked, said(lambda answer: checks.names(answer, at.names, 0.5)), accept=(describing(),))]
 
 
 def _tagging(at: Setting) -> list[Turn]:
     there = [name for name in tags(at.drawn) if name in CONCEPT]
     asked = at.one("Give me tags for this image.", "Which keywords fit this?", "Keywords only: what's in the picture?")
-    return [Turn(asked, said(lambda answer: checks.names(answer, there, 0.5)))]
+    return [Turn(asked, said(lambda answer: checks.names(answer, there, 0.5)), accept=(way(call("ram")),))]
 
 
 def _ocr(at: Setting) -> list[Turn]:
@@ -131,7 +115,8 @@ def _ocr(at: Setting) -> list[Turn]:
     if len(signs) != 1:
         return []
     asked = at.one("What does the sign say?", "Read out the sign for me.", "what's written there", "Any words in it?")
-    return [Turn(asked, said(lambda answer: checks.words_read(answer, str(signs[0]))))]
+    check = said(lambda answer: checks.words_read(answer, str(signs[0])))
+    return [Turn(asked, check, accept=(way(call("easyocr")),))]
 
 
 def _retrieval(at: Setting) -> list[Turn]:
@@ -143,50 +128,16 @@ def _retrieval(at: Setting) -> list[Turn]:
         "What is known about the thing in this picture? Please look it up.",
         "Find me a fact about what you see here.",
     )
-    return [Turn(asked, said(lambda answer: checks.tells_fact(answer, CONCEPT[name].facts)))]
+    check = said(lambda answer: checks.tells_fact(answer, CONCEPT[name].facts))
+    return [Turn(asked, check, accept=(looking_up(name),))]
 
 
-def _painted(at: Setting) -> tuple[str, str] | None:
-    """A concept to paint, with a colour where it comes in some: (name, phrase)."""
-    names = sorted(at.names - {SIGN})
-    if not names:
-        return None
-    name = at.some(names)
-    colour = f"{at.some(COLOURS)} " if CONCEPT[name].coloured else ""
-    return name, f"{colour}{CONCEPT[name].singular}"
-
-
-def _generation(at: Setting) -> list[Turn]:
-    painted = _painted(at)
-    if painted is None:
-        return []
-    name, phrase = painted
-    place = at.some(["in the snow", "on a beach", "at night", "in a desert"])
-    asked = at.one(f"Paint a {phrase} {place}.", f"I'd like a picture of a {phrase} {place}.", f"draw {phrase} {place}")
-    return [Turn(asked, shows(name))]
-
-
-def _editing(at: Setting) -> list[Turn]:
-    coloured = [(index, item) for index, item in at.lone if item.colour]
-    if coloured and at.rng.random() < 0.5:
-        _, item = at.some(coloured)
-        colour = at.some([colour for colour in COLOURS if colour != item.colour])
-        asked = at.one(f"Make the {item.concept} {colour}.", f"Could the {item.concept} be {colour} instead?")
-        return [Turn(asked, shows(f"{colour} {item.concept}"))]
-    scene = at.some([name for name in NEW_SCENES if name != at.drawn.scene.background])
-    words = {"night": "night", "snow": "winter with snow", "autumn": "autumn", "desert": "a desert"}
-    asked = at.one(
-        f"Turn it into {words.get(scene, scene)}.", f"Change the scene to {words.get(scene, scene)}, please."
-    )
-    return [Turn(asked, paints_scene(scene))]
-
-
-def _clicked(at: Setting, texts: Sequence[str], check: Callable[[int], Check]) -> list[Turn]:
+def _clicked(at: Setting, skill: str, texts: Sequence[str], check: Callable[[int], Check]) -> list[Turn]:
     if not at.drawn.objects:
         return []
     index = int(at.rng.integers(len(at.drawn.objects)))
-    given = Given(points=(_inner_point(at.drawn.mask(index)),))
-    return [Turn(at.some(texts), check(index), given)]
+    given = Given(points=(inner_point(at.drawn.mask(index)),))
+    return [Turn(at.some(texts), check(index), given, (way(call(skill, "points")),))]
 
 
 def _interactive_segmentation(at: Setting) -> list[Turn]:
@@ -194,9 +145,10 @@ def _interactive_segmentation(at: Setting) -> list[Turn]:
         index = int(at.rng.integers(len(at.drawn.objects)))
         item = at.drawn.objects[index]
         asked = at.one("Segment what's inside my box.", "Cut out the thing that I framed.")
-        return [Turn(asked, masked(at.drawn.mask(index)), Given(boxes=(item.box,)))]
+        accept = (way(call("sam", "boxes")),)
+        return [Turn(asked, masked(at.drawn.mask(index)), Given(boxes=(item.box,)), accept)]
     texts = ("Cut out what I clicked on.", "The outline of the thing under my point, please.", "mask this")
-    return _clicked(at, texts, lambda index: masked(at.drawn.mask(index), at.drawn.group_mask(index)))
+    return _clicked(at, "sam", texts, lambda index: masked(at.drawn.mask(index), at.drawn.group_mask(index)))
 
 
 def _multi_granularity(at: Setting) -> list[Turn]:
@@ -205,7 +157,7 @@ def _multi_granularity(at: Setting) -> list[Turn]:
         "From the part to the whole: what could I have clicked on?",
         "all granularities here, please",
     )
-    return _clicked(at, texts, lambda index: levels(at.drawn.mask(index)))
+    return _clicked(at, "semantic_sam", texts, lambda index: levels(at.drawn.mask(index)))
 
 
 def _example_segmentation(at: Setting) -> list[Turn]:
@@ -220,7 +172,8 @@ def _example_segmentation(at: Setting) -> list[Turn]:
                         "Find in this picture what is marked in the example.",
                         "The same thing as in my example, please.",
                     )
-                    return [Turn(asked, masked(at.drawn.mask(index)), Given(example=(other, code)))]
+                    given, accept = Given(example=(other, code)), (way(call("seem")),)
+                    return [Turn(asked, masked(at.drawn.mask(index)), given, accept)]
     return []
 
 
@@ -228,101 +181,43 @@ def _mixed_turns(at: Setting) -> list[Turn]:
     if len(at.lone) < 2:
         return []
     (_, one), (second, other) = at.lone[:2]
+    names_half = said(lambda answer: checks.names(answer, at.names, 0.5))
+    tagged = at.one("Which tags fit this?", "Keywords?")
+    placed = at.one(f"Where's the {one.concept}?", f"box the {one.concept}")
+    outlined = at.one(f"And now the outline of the {other.concept}.", f"now cut out the {other.concept}")
+    summed = at.one("Sum it all up in a sentence.", "Describe the whole picture in one sentence.")
     return [
-        Turn(at.one("Which tags fit this?", "Keywords?"), said(lambda answer: checks.names(answer, at.names, 0.5))),
-        Turn(at.one(f"Where's the {one.concept}?", f"box the {one.concept}"), boxes([one.box])),
-        Turn(
-            at.one(f"And now the outline of the {other.concept}.", f"now cut out the {other.concept}"),
-            masked(at.drawn.mask(second)),
-        ),
-        Turn(
-            at.one("Sum it all up in a sentence.", "Describe the whole picture in one sentence."),
-            said(lambda answer: checks.names(answer, at.names, 0.5)),
-        ),
+        Turn(tagged, names_half, accept=(way(call("ram")),)),
+        Turn(placed, boxes([one.box]), accept=(finding(one.concept),)),
+        Turn(outlined, masked(at.drawn.mask(second)), accept=(cutting_out(other.concept),)),
+        Turn(summed, names_half, accept=(describing(), ())),
     ]
 
 
-def _segment_inpaint(at: Setting) -> list[Turn]:
-    large = [(index, item) for index, item in at.lone if item.area > 0.02]
-    if not large:
-        return []
-    index, item = at.some(large)
-    new = at.some(
-        [
-            name
-            for name in ("dog", "cat", "ball", "balloon", "cactus", "car")
-            if name != item.concept and name in CONCEPT
-        ]
-    )
-    mask = at.drawn.mask(index)
-    asked = at.one(f"Replace what I clicked on with a {new}.", f"Put a {new} where my point is, instead of that thing.")
-    return [Turn(asked, inside_only(at.drawn.image, mask, new), Given(points=(_inner_point(mask),)))]
-
-
-def _segment_generate(at: Setting) -> list[Turn]:
-    scene = at.some([name for name in NEW_SCENES if name != at.drawn.scene.background])
-    if not at.drawn.objects:
-        return []
-    asked = at.one(
-        f"Segment the picture, then paint a new one from the map: the same layout, but {_PLACE[scene]}.",
-        f"Keep the layout and paint everything anew {_PLACE[scene]}, using a segmentation map.",
-    )
-    return [Turn(asked, paints_scene(scene))]
-
-
-_PLACE = {
-    "night": "at night",
-    "snow": "in the snow",
-    "autumn": "in autumn",
-    "desert": "in a desert",
-    "underwater": "under water",
-    "beach": "on a beach",
-}
-
-
-def _generate_post(at: Setting) -> list[Turn]:
-    painted = _painted(at)
-    if painted is None:
-        return []
-    name, phrase = painted
-    asked = at.one(
-        f"Paint a {phrase} and write a short post about it.",
-        f"I want to post a picture of a {phrase}: picture and words!",
-    )
-    return [Turn(asked, both(shows(name), said(lambda answer: checks.post_about(answer, [name]))))]
-
-
-def _edit_post(at: Setting) -> list[Turn]:
-    scene = at.some([name for name in ("night", "snow", "autumn") if name != at.drawn.scene.background])
-    words = {"night": "night", "snow": "winter with snow", "autumn": "autumn"}[scene]
-    asked = at.one(
-        f"Make it {words} and write a caption for posting it.", f"Turn this into {words}, then a few words for my blog."
-    )
-    about = [scene, "winter", *sorted(at.names)]
-    return [Turn(asked, both(paints_scene(scene), said(lambda answer: checks.post_about(answer, about))))]
-
-
 def _conversation(at: Setting) -> list[Turn]:
-    """LLaVA's own row: questions that are answered in words."""
+    """LLaVA's own row: questions that are answered in words, by the planner's own eyes or by asking the captioner."""
     coloured = [item for _, item in at.lone if item.colour]
     kind = int(at.rng.integers(4))
     if kind == 0 and coloured:
         item = at.some(coloured)
-        colour = str(item.colour)
-        return [Turn(f"What colour is the {item.concept}?", said(lambda answer: checks.colour_is(answer, colour)))]
+        check = said(lambda answer: checks.colour_is(answer, str(item.colour)))
+        return [Turn(f"What colour is the {item.concept}?", check, accept=(asking("colour|color", item.concept), ()))]
     if kind == 1:
         name = at.some(sorted(at.names)) if at.names and at.rng.random() < 0.5 else at.some(_COMMON)
-        asked = at.one(f"Is there any {name} in it?", f"Do you see a {name}?")
-        return [Turn(asked, said(lambda answer: checks.yes_or_no(answer, name in at.names)))]
+        asked = at.one(f"Is there any {name} in it?", f"Do you see {article(CONCEPT[name].singular)}?")
+        check = said(lambda answer: checks.yes_or_no(answer, name in at.names))
+        return [Turn(asked, check, accept=(asking(f"{name}|{CONCEPT[name].plural}"), finding(name), ()))]
     if kind == 2:
         scene = at.drawn.scene.background
-        return [Turn("What kind of place is this?", said(lambda answer: checks.scene_is(answer, scene)))]
+        accept = (asking("place|where|scene|background"), way(call("ram")), ())
+        return [Turn("What kind of place is this?", said(lambda answer: checks.scene_is(answer, scene)), accept=accept)]
     placed = [item for _, item in at.lone if position(item) is not None]
     if not placed:
         return []
     item = at.some(placed)
     asked = f"On which side of the picture is the {item.concept}: left, right, top, bottom, or in the middle?"
-    return [Turn(asked, said(lambda answer: checks.place_is(answer, item.box)))]
+    check = said(lambda answer: checks.place_is(answer, item.box))
+    return [Turn(asked, check, accept=(asking(item.concept), finding(item.concept), ()))]
 
 
 _COMMON = ("dog", "cat", "car", "horse", "apple", "fish")
@@ -337,16 +232,16 @@ ROWS: dict[str, Callable[[Setting], list[Turn]]] = {
     "tagging": _tagging,
     "ocr": _ocr,
     "retrieval": _retrieval,
-    "generation": _generation,
-    "editing": _editing,
+    "generation": painted.generation,
+    "editing": painted.editing,
     "interactive_segmentation": _interactive_segmentation,
     "multi_granularity": _multi_granularity,
     "example_segmentation": _example_segmentation,
     "mixed_turns": _mixed_turns,
-    "segment_inpaint": _segment_inpaint,
-    "segment_generate": _segment_generate,
-    "generate_post": _generate_post,
-    "edit_post": _edit_post,
+    "segment_inpaint": painted.segment_inpaint,
+    "segment_generate": painted.segment_generate,
+    "generate_post": painted.generate_post,
+    "edit_post": painted.edit_post,
     "conversation": _conversation,
 }
 WITHOUT_PICTURE = frozenset({"generation", "generate_post"})

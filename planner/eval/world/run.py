@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from planner.eval.command import EvaluationError
-from planner.eval.gateway import Reply, boxes_part, picture_part, points_part, reference_part
-from planner.eval.journal import Journal
+from planner.eval.command import EvaluationError, offered
+from planner.eval.gateway import (
+    CannotAnswer,
+    PlatformGone,
+    Reply,
+    boxes_part,
+    picture_part,
+    points_part,
+    reference_part,
+)
+from planner.eval.journal import Journal, fingerprint
+from planner.eval.matching import Tools
 from planner.eval.parallel import each
+from planner.eval.world.faults import CANNOT_BE_CHECKED, REFUSED, fault, made_by, planned, said_by_skills
 from planner.eval.world.turns import Dialogue, Scenes, Turn
 from services.embedded.world.concepts import BACKGROUNDS
+
+PAUSES_S = (5.0, 20.0, 60.0)
+"""How long to wait for a platform that is away: a gateway is back within a minute of its restart."""
+SAID_MAX = 8
+"""Most of the skills' words that are kept of a wrong answer."""
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "detection": ("grounding_dino",),
@@ -107,6 +124,15 @@ class SkillEyes:
             return np.asarray(opened.convert("RGB"))
 
 
+@dataclass(frozen=True)
+class Job:
+    """A dialogue to be had with a platform, and where what was said is kept."""
+
+    dialogue: Dialogue
+    platform: Platform
+    journal: Journal
+
+
 async def ask_all(
     made: Sequence[Dialogue],
     scenes: Scenes,
@@ -118,53 +144,126 @@ async def ask_all(
     tell: Callable[[int, int], None] = lambda done, total: None,
     until: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Ask what the journal does not have yet; a dialogue that was cut is asked from its start.
+    """Ask one platform everything; see `ask_jobs`."""
+    jobs = [Job(dialogue, client, journal) for dialogue in made]
+    await ask_jobs(jobs, scenes, at_once=at_once, mode=mode, tell=tell, until=until)
+
+
+async def ask_jobs(
+    jobs: Sequence[Job],
+    scenes: Scenes,
+    *,
+    at_once: int = 1,
+    mode: str | None = None,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+    until: Callable[[], bool] = lambda: False,
+    pauses_s: Sequence[float] = PAUSES_S,
+) -> None:
+    """Ask what the journals do not have yet; a dialogue that was cut is asked from its start.
+
+    The rows are mixed, and the same dialogue with several platforms is had one after the other: what has been asked
+    when a run is cut is then like the whole, and the time that is left can be told.
 
     Args:
         mode: `fly` or `all_tools`; the platform's own when None.
         until: is asked before every dialogue; nothing new is begun once it says yes.
+        pauses_s: a dialogue in which the platform goes away is begun anew after these times; one in which it says that
+            it cannot answer now once. A question that even then has no answer counts as refused.
+
+    Raises:
+        PlatformGone, CannotAnswer: the platform stays away, or takes no pictures; what was kept stays.
     """
-    waiting = [dialogue for dialogue in made if dialogue.id not in journal]
-    eyes = SkillEyes(client)
+    waiting = [job for job in jobs if job.dialogue.id not in job.journal]
+    waiting.sort(key=lambda job: fingerprint(job.dialogue.id))
+    tools = Tools(offered(()))
 
-    async def ask(dialogue: Dialogue) -> None:
-        turns = await _asked(dialogue, scenes, client, eyes, mode)
-        journal.keep(dialogue.id, {"row": dialogue.row, "turns": turns})
+    async def ask(job: Job) -> None:
+        refused = False
+        for pause_s in (*pauses_s, None):
+            last = refused or pause_s is None
+            dialogue = _Asking(job.dialogue, scenes, job.platform, tools, mode, last=last)
+            try:
+                turns = await dialogue.turns()
+            except (PlatformGone, CannotAnswer) as error:
+                if pause_s is None:
+                    raise
+                refused = refused or isinstance(error, CannotAnswer)
+                await asyncio.sleep(pause_s)
+            else:
+                job.journal.keep(job.dialogue.id, {"row": job.dialogue.row, "turns": turns})
+                return
 
-    await each(waiting, ask, at_once=at_once, known=len(made) - len(waiting), tell=tell, until=until)
-
-
-async def _asked(
-    dialogue: Dialogue, scenes: Scenes, client: Platform, eyes: SkillEyes, mode: str | None
-) -> list[dict[str, Any]]:
-    session: str | None = None
-    turns: list[dict[str, Any]] = []
-    for place, turn in enumerate(dialogue.turns):
-        parts = await _parts(turn, dialogue.scene if place == 0 else None, scenes, client)
-        reply = await client.chat(turn.text, parts, session=session, mode=mode)
-        session = reply.session or session
-        turns.append(
-            {
-                "question": turn.text,
-                "answer": reply.answer,
-                "called": [action["API_name"] for action in reply.actions],
-                "plans": sum(step.get("kind", "plan") == "plan" for step in reply.steps),
-                "struck": reply.struck,
-                "wrong": await _wrong(turn, reply, eyes),
-            }
-        )
-    return turns
+    await each(waiting, ask, at_once=at_once, known=len(jobs) - len(waiting), tell=tell, until=until)
 
 
-async def _wrong(turn: Turn, reply: Reply, eyes: SkillEyes) -> str:
-    if reply.error:
-        return f"refused: {reply.error}"
-    if not reply.answer.strip():
-        return "no answer"
-    try:
-        return await turn.check(reply, eyes)
-    except EvaluationError as error:
-        return f"cannot be checked: {error}"
+class _Asking:
+    """One try at a dialogue, in a session of its own.
+
+    Args:
+        last: a question that the platform cannot answer now is one that it refused.
+    """
+
+    def __init__(
+        self, dialogue: Dialogue, scenes: Scenes, client: Platform, tools: Tools, mode: str | None, *, last: bool
+    ) -> None:
+        self._dialogue = dialogue
+        self._scenes = scenes
+        self._client = client
+        self._eyes = SkillEyes(client)
+        self._tools = tools
+        self._mode = mode
+        self._last = last
+
+    async def turns(self) -> list[dict[str, Any]]:
+        """What was asked, said and called, and what is wrong with it."""
+        session: str | None = None
+        records: list[dict[str, Any]] = []
+        for place, turn in enumerate(self._dialogue.turns):
+            parts = await _parts(turn, self._dialogue.scene if place == 0 else None, self._scenes, self._client)
+            begun = time.monotonic()
+            reply = await self._reply(turn, parts, session)
+            seconds = time.monotonic() - begun
+            session = reply.session or session
+            records.append(await self._judged(turn, reply) | {"seconds": round(seconds, 2)})
+        return records
+
+    async def _reply(self, turn: Turn, parts: Sequence[Mapping[str, Any]], session: str | None) -> Reply:
+        try:
+            return await self._client.chat(turn.text, parts, session=session, mode=self._mode)
+        except CannotAnswer as error:
+            if not self._last:
+                raise
+            return Reply(session=session, error=str(error))
+
+    async def _judged(self, turn: Turn, reply: Reply) -> dict[str, Any]:
+        wrong, plan = await self._wrong(turn, reply), planned(turn, reply, self._tools)
+        made = made_by(reply)
+        return {
+            "question": turn.text,
+            "answer": reply.answer,
+            "called": [one.action.API_name for one in made],
+            "arguments": [dict(one.action.API_params) for one in made],
+            "failed": [f"{one.action.API_name}: {one.error}" for one in made if one.error],
+            "plans": sum(step.get("kind", "plan") == "plan" for step in reply.steps),
+            "struck": reply.struck,
+            "wrong": wrong,
+            "plan": plan,
+            "fault": await fault(turn, reply, wrong, plan, self._eyes),
+            "skills_said": said_by_skills(reply)[:SAID_MAX] if wrong else [],
+        }
+
+    async def _wrong(self, turn: Turn, reply: Reply) -> str:
+        if reply.error:
+            return f"{REFUSED}: {reply.error}"
+        if not reply.answer.strip():
+            return "no answer"
+        try:
+            return await turn.check(reply, self._eyes)
+        except (EvaluationError, LookupError, TypeError, ValueError) as error:
+            if isinstance(error, PlatformGone) or (isinstance(error, CannotAnswer) and not self._last):
+                raise
+            # A result of an unknown form, too, is a thing to be counted and looked at: the other questions go on.
+            return f"{CANNOT_BE_CHECKED}: {type(error).__name__}: {error}"
 
 
 async def _parts(turn: Turn, scene: int | None, scenes: Scenes, client: Platform) -> list[dict[str, Any]]:

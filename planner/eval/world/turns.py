@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.eval.cases import Way
 from planner.eval.gateway import Reply
 from services.embedded.world.concepts import SIGN, TEST_SEED, TRAIN_STYLES
 from services.embedded.world.render import Rendered, SeenObject, render
@@ -47,9 +49,18 @@ class Given:
 
 @dataclass(frozen=True)
 class Turn:
+    """A question.
+
+    Attributes:
+        accept: the calls that it needs, in every way that is right; see `planner.eval.cases.Case`.
+        ideal: a right text, where no skill's result is one.
+    """
+
     text: str
     check: Check
     given: Given = Given()
+    accept: tuple[Way, ...] = ()
+    ideal: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,3 +122,10 @@ class Scenes:
         if number not in self._known:
             self._known[number] = self._draw(number)
         return self._known[number]
+
+
+def inner_point(mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """The point of a mask that is farthest from its edge, as [x, y] of 0..1."""
+    depth = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    y, x = np.unravel_index(int(depth.argmax()), mask.shape)
+    return round((int(x) + 0.5) / mask.shape[1], 2), round((int(y) + 0.5) / mask.shape[0], 2)

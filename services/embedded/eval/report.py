@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from services.embedded.eval.outlook import outlook
 from services.embedded.eval.results import SkillResult, SplitResult
 from services.embedded.eval.scorer import Table, scorer_of
 from services.embedded.eval.skills import EMBEDDED, checkpoints_of, unpublished
@@ -62,6 +63,7 @@ def rendered(rows: Sequence[Row], docs: Path, world_sheet: bool = True) -> str:
     parts = [
         _introduction(world_sheet),
         "## Figures\n\n" + _figures(by_skill),
+        "## Below the floor\n\n" + _shortfalls(by_skill),
         "## Speed\n\n" + _speed(by_skill),
         "## Checkpoints\n\n" + _checkpoints(checkpoints, docs),
         *(_section(by_skill[skill]) for skill in SKILLS if skill in by_skill),
@@ -121,6 +123,31 @@ def _figures(by_skill: Mapping[str, Row]) -> str:
     return table(header, rows)
 
 
+def _shortfalls(by_skill: Mapping[str, Row]) -> str:
+    rows = []
+    for figure in FIGURES:
+        row = by_skill.get(figure.skill)
+        value = _value(row.split(IN_STYLE), figure.key) if row else None
+        if value is None or value >= figure.floor:
+            continue
+        own = checkpoints_of([figure.skill])[:1]  # what it starts from comes after its own
+        card = published_card(own[0]) if own else None
+        so_far, takes = NOTHING, "not measured in training"
+        if card is not None:
+            so_far = f"{card['samples'] / 1000:,.0f} thousand samples, {card['minutes']:.0f} minutes"
+            if figure.dev:
+                takes = outlook(weights_folder() / own[0], figure.dev, figure.floor)
+        rows.append((figure.skill, figure.title, f"{value:.3f}", f"{figure.floor:.2f}", so_far, takes))
+    if not rows:
+        return "Nothing."
+    return (
+        "What the floor would take, at the least: a straight line through the later two thirds of the run's curve over "
+        "the logarithm of samples. A line that reaches it only at more than ten times the samples says that something "
+        "else is lacking (a larger network, finer pictures).\n\n"
+        + table(("skill", "figure", "in style", "floor", "trained so far", "the floor would take"), rows)
+    )
+
+
 def _speed(by_skill: Mapping[str, Row]) -> str:
     timed = [(row.skill, row.result.latency) for row in by_skill.values() if row.result]
     if not timed:
@@ -163,8 +190,9 @@ def _checkpoints(names: Sequence[str], docs: Path) -> str:
         )
     return (
         "Samples seen and minutes of training; figures on the development scenes, by which runs are compared; curve "
-        "of the run. `llava-plus embedded train NAME` repeats it.\n\n"
-        + table(("checkpoint", "samples", "minutes", "weights", "development figures", "curve"), rows)
+        "of the run. `llava-plus embedded train NAME` repeats it; with `--from-published` it goes on from the weights "
+        "here, up to more `--minutes` (or `--set steps=NUMBER`) than they have had, and what does better replaces "
+        "them.\n\n" + table(("checkpoint", "samples", "minutes", "weights", "development figures", "curve"), rows)
     )
 
 

@@ -68,13 +68,18 @@ class Store:
         return self.folder / f"{skill.replace('+', '_')}.json"
 
     def load(self, skill: str) -> SkillResult | None:
-        """The skill's result, or None where there is none."""
+        """The skill's result, or None where there is none that can be read, or where its sheets are gone."""
         path = self.path(skill)
         if not path.is_file():
             return None
-        data = json.loads(path.read_text(encoding="utf-8"))
-        splits = {name: _split(entry) for name, entry in data["splits"].items()}
-        return SkillResult(**(data | {"splits": splits, "latency": Latency(**data["latency"])}))
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            splits = {name: _split(entry) for name, entry in data["splits"].items()}
+            found = SkillResult(**(data | {"splits": splits, "latency": Latency(**data["latency"])}))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return None
+        sheets = [split.sheet for split in splits.values() if split.sheet]
+        return found if all((self.folder / sheet).is_file() for sheet in sheets) else None
 
     def save(self, result: SkillResult) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,12 @@ def held_out(folder: Path, scenes: int, unseen: int, painted: int, report: Repor
         (UNSEEN, "test_unseen", UNSEEN_SEED, UNSEEN_STYLES, SCENES_UNSEEN, unseen, painted // 2),
     )
     return [
-        Split(name, SceneCache.build(folder / inside, count, seed, styles, report=report)[:wanted], asked, seed)
+        Split(
+            name,
+            SceneCache.build(folder / inside, max(count, wanted), seed, styles, report=report)[:wanted],
+            asked,
+            seed,
+        )
         for name, inside, seed, styles, count, wanted, asked in parts
     ]
 

@@ -47,6 +47,7 @@ class Vae(Recipe[VaeConfig]):
 
     name = "vae"
     metric = "explained"
+    reads_scenes = False
     Config = VaeConfig
 
     def build(self) -> Any:

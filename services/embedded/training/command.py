@@ -9,11 +9,13 @@ from typing import Any
 
 import yaml
 from platformdirs import user_cache_dir
+from pydantic import ValidationError
 
+from services.embedded.training.errors import RunError
 from services.embedded.training.loop import Run, RunOptions
 from services.embedded.training.publish import CARD, publish, weights_folder
 from services.embedded.training.recipe import Recipe, WorldData, recipe_class
-from services.embedded.training.warm_start import WarmStartError
+from services.embedded.world.cache import SceneCache, StaleCache
 
 CHECKPOINT_FILES = (CARD, "config.json", "model_index.json")
 """A folder with one of these holds a whole checkpoint."""
@@ -42,41 +44,60 @@ def run(request: TrainRequest) -> None:
     """Train, and publish what improved.
 
     Raises:
-        TrainingError: no such recipe or setting, no scenes, or a checkpoint that must come first is missing, or the
-            published one, from which the run is to go on, does not fit.
+        TrainingError: no such recipe, setting or device, no scenes, or a checkpoint that must come first is missing;
+            the run's state, or the published checkpoint from which it is to go on, does not fit; the loss is not a
+            number; or the checkpoint is too large to be published.
     """
+    if request.minutes is not None and not request.minutes > 0:
+        raise TrainingError(f"--minutes is a time greater than 0, not {request.minutes:g}.")
     folder = (request.runs or default_runs()) / request.name
     recipe = make_recipe(request)
+    _check_scenes(recipe)
+    _check_device(request.device)
     start = weights_folder() / request.name if request.from_published else None
     options = RunOptions(device=request.device, workers=request.workers, minutes=request.minutes, start=start)
-    training = Run(recipe, folder, options, lambda line: print(line, flush=True))
     try:
+        training = Run(recipe, folder, options, _say)
         figures = training.train()
-    except WarmStartError as error:
+    except (RunError, StaleCache, FloatingPointError) as error:
         raise TrainingError(str(error)) from None
     if figures is None or not request.publish:
         return
-    refused = publish(
-        folder / "checkpoint",
-        name=request.name,
-        config=recipe.config.model_dump(mode="json"),
-        curve=training.curve,
-        figures=figures,
-        metric=recipe.metric,
-    )
-    print(f"{request.name}: not published: {refused}" if refused else f"{request.name}: published", flush=True)
+    try:
+        refused = publish(
+            folder / "checkpoint",
+            name=request.name,
+            config=recipe.config.model_dump(mode="json"),
+            curve=training.curve,
+            figures=figures,
+            metric=recipe.metric,
+        )
+    except ValueError as error:
+        raise TrainingError(f"{request.name}: not published: {error}") from None
+    _say(f"{request.name}: not published: {refused}" if refused else f"{request.name}: published")
 
 
 def make_recipe(request: TrainRequest) -> Recipe[Any]:
+    """The recipe with its settings, scenes and the checkpoints that it starts from.
+
+    Raises:
+        TrainingError: one of these is not there, or a setting does not fit.
+    """
     try:
         recipe = recipe_class(request.name)
     except KeyError as error:
         raise TrainingError(str(error.args[0])) from None
     world = request.world or default_world()
-    if not (world / "train").is_dir():
+    if recipe.reads_scenes and not (world / "train").is_dir():
         raise TrainingError(f"There are no scenes in {world}: render them with `llava-plus embedded render`.")
+    try:
+        config = recipe.Config.model_validate(parsed_settings(request.settings))
+    except ValidationError as error:
+        mistakes = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False))
+        names = ", ".join(recipe.Config.model_fields)
+        raise TrainingError(f"{'; '.join(mistakes)}. The settings of {request.name} are {names}.") from None
     return recipe(
-        recipe.Config.model_validate(parsed_settings(request.settings)),
+        config,
         WorldData(world),
         _checkpoints(recipe.needs, request.runs or default_runs()),
     )
@@ -89,8 +110,30 @@ def parsed_settings(settings: tuple[str, ...]) -> dict[str, object]:
         name, separator, value = text.partition("=")
         if not separator:
             raise TrainingError(f"A setting is given as NAME=VALUE, not {text!r}.")
-        found[name] = yaml.safe_load(value)
+        try:
+            found[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise TrainingError(f"The value of {text!r} cannot be read: values are YAML.") from None
     return found
+
+
+def _check_scenes(recipe: Recipe[Any]) -> None:
+    """Both folders of scenes must be whole now, and not be missed after an hour."""
+    if not recipe.reads_scenes:
+        return
+    try:
+        _say(f"{recipe.name}: {len(recipe.data.train)} scenes to train on, {len(recipe.data.dev)} to compare with")
+    except StaleCache as error:
+        raise TrainingError(str(error)) from None
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise TrainingError(f"torch cannot use {device!r} here: {str(error).splitlines()[0]}") from None
 
 
 def default_runs() -> Path:
@@ -118,19 +161,20 @@ def _checkpoints(needs: tuple[str, ...], runs: Path) -> dict[str, Path]:
 
 
 def render_world(world: Path | None, train: int, dev: int, workers: int) -> None:
-    """Render the scenes to train on and to compare runs with; goes on where it was cut.
+    """Render the scenes to train on and to compare runs with; goes on where it was cut. More that are there are kept.
 
     Raises:
-        TrainingError: the sprites cannot be had; the message says what to install.
+        TrainingError: the sprites cannot be had, the folder holds other scenes, or the disk has no room; the message
+            says what to do.
     """
-    from services.embedded.world.cache import SceneCache, StaleCache
     from services.embedded.world.concepts import DEV_SEED, TRAIN_SEED, TRAIN_STYLES
     from services.embedded.world.sprites import WorldNotReady
 
     folder = world or default_world()
     try:
         for name, count, seed in (("train", train, TRAIN_SEED), ("dev", dev, DEV_SEED)):
-            SceneCache.build(folder / name, count=count, seed=seed, styles=TRAIN_STYLES, workers=workers, report=_say)
+            scenes = SceneCache.build(folder / name, count, seed, TRAIN_STYLES, workers, report=_say)
+            _say(f"{folder / name}: {len(scenes)} scenes")
     except (WorldNotReady, StaleCache) as error:
         raise TrainingError(str(error)) from None
 

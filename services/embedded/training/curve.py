@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from services.embedded.training.errors import RunError
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -26,13 +28,28 @@ class Curve:
 
     @classmethod
     def load(cls, path: Path) -> Curve:
-        """The curve in a JSON file; an empty one where there is none."""
+        """The curve in a JSON file; an empty one where there is none.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
         if not path.is_file():
             return cls()
-        return cls([Point(**point) for point in json.loads(path.read_text(encoding="utf-8"))])
+        try:
+            return cls([Point(**point) for point in json.loads(path.read_text(encoding="utf-8"))])
+        except (ValueError, TypeError):
+            raise RunError(f"{path} cannot be read: remove it to go on without the figures so far.") from None
 
     def save(self, path: Path) -> None:
-        path.write_text(json.dumps([asdict(point) for point in self.points], indent=1) + "\n", encoding="utf-8")
+        """Write the file; a cut while writing leaves the one of before."""
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps([asdict(point) for point in self.points], indent=1) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+    def samples(self, step: int, batch_size: int) -> int:
+        """Samples seen after `step` steps, of `batch_size` since the last point; earlier ones may have had others."""
+        before = self.points[-1] if self.points else Point(0, 0, 0.0, {}, {})
+        return before.samples + (step - before.step) * batch_size
 
     def plot(self, path: Path, title: str) -> None:
         """Loss on the left axis, every figure on the right one, over samples seen."""

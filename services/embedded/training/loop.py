@@ -18,10 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from services.embedded.alone import alone
 from services.embedded.training.curve import Curve, Point
+from services.embedded.training.errors import RunError
 from services.embedded.training.recipe import Recipe
 from services.embedded.training.state import RunState
-from services.embedded.training.warm_start import RISE_STEPS, start_from
+from services.embedded.training.warm_start import RISE_STEPS, WarmStartError, start_from
 
 Report = Callable[[str], None]
 
@@ -33,7 +35,8 @@ class RunOptions:
     Attributes:
         device: torch device.
         workers: loader processes.
-        minutes: time after which the run ends, its learning rate having fallen by then; None for all steps.
+        minutes: training time after which the run ends, its learning rate having fallen by then; what earlier parts of
+            the run took counts. None for all steps.
         evaluations: how often figures are taken over the whole run.
         save_every_s: seconds between two saved states.
         start: folder of the published checkpoint that a run without a state goes on from; None for fresh weights.
@@ -70,34 +73,54 @@ class Run:
             The last figures, or None after an interruption.
 
         Raises:
-            WarmStartError: the checkpoint to start from does not fit.
+            RunError: the state, or the checkpoint to start from, does not fit or cannot be read, or has had all of the
+                steps or minutes asked for; or another process trains in the folder.
             FloatingPointError: the loss is not a number.
         """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        busy = f"Another process trains in {self.folder}: wait for it, or give another folder with --runs."
+        with alone(self.folder, RunError(busy)):
+            return self._train()
+
+    def _train(self) -> dict[str, float] | None:
         import torch
 
-        self.folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(self.recipe.config.seed)
         # Gradients of a young network are full of subnormal numbers, which a CPU multiplies ten times slower.
         for kind in (np.float32, np.float64):
             np.finfo(kind)  # NumPy looks for subnormals once, and warns where there are none
         torch.set_flush_denormal(True)
         state = self._fresh_state()
-        if state.load(self.folder / "state.pt"):
-            self.report(f"{self.recipe.name}: going on from step {state.step}")
-        elif self.options.start is not None:
-            self.curve = start_from(self.options.start, state)
-            self._warm_from = state.step
-            self.report(f"{self.recipe.name}: going on from the published checkpoint, step {state.step}")
-        self.curve.points = [point for point in self.curve.points if point.step <= state.step]
-        with self._interruptible():
-            self._steps(state)
-        state.save(self.folder / "state.pt")
+        self._go_on(state)
+        losses: dict[str, float] = {}
+        if self._progress(state) >= 1.0:
+            self.report(f"{self.recipe.name}: the run has ended: more --minutes, or --set steps=NUMBER, let it go on")
+        else:
+            with self._interruptible():
+                losses = self._steps(state)
+            state.save(self.folder / "state.pt")
         if self._stopping:
             self.report(f"{self.recipe.name}: interrupted at step {state.step}; run again to go on")
             return None
-        figures = self._score(state, {})
+        figures = self._score(state, losses)
         self.recipe.save(self._scored_model(state), self.folder / "checkpoint")
         return figures
+
+    def _go_on(self, state: RunState) -> None:
+        """Fill a fresh state from the run's own, or from the published checkpoint where that is asked for."""
+        name = self.recipe.name
+        if state.load(self.folder / "state.pt"):
+            self.report(f"{name}: going on from step {state.step} after {state.seconds / 60:.0f} min")
+        elif self.options.start is not None:
+            self.curve = start_from(self.options.start, self.recipe, state)
+            self._warm_from = state.step
+            so_far = f"step {state.step} after {state.seconds / 60:.0f} min"
+            if self._progress(state) >= 1.0:
+                raise WarmStartError(
+                    f"The published {name} is at {so_far}, which count: give more --minutes, or --set steps=NUMBER."
+                )
+            self.report(f"{name}: going on from the published checkpoint, {so_far}")
+        self.curve.points = [point for point in self.curve.points if point.step <= state.step]
 
     def _fresh_state(self) -> RunState:
         import torch
@@ -113,7 +136,8 @@ class Run:
         ema = copy.deepcopy(model).requires_grad_(False) if config.ema else None
         return RunState(model, optimizer, ema)
 
-    def _steps(self, state: RunState) -> None:
+    def _steps(self, state: RunState) -> dict[str, float]:
+        """Train; returns the mean losses since the last figures."""
         evaluate_at = self._evaluation_points(state)
         saved = reported = started = time.monotonic()
         before = state.seconds
@@ -136,7 +160,7 @@ class Run:
             if self._stopping or self._progress(state) >= 1.0:
                 break
             if evaluate_at and self._progress(state) >= evaluate_at[0]:
-                evaluate_at.pop(0)
+                evaluate_at = self._evaluation_points(state)
                 self._score(state, {name: value / count for name, value in sums.items()})
                 sums, count = {}, 0
                 # Figures cost time that is not training's.
@@ -144,6 +168,7 @@ class Run:
             if now - saved > self.options.save_every_s:
                 saved = now
                 state.save(self.folder / "state.pt")
+        return {name: value / count for name, value in sums.items()}
 
     def _step(self, state: RunState, batch: dict[str, Any]) -> dict[str, float]:
         import torch
@@ -192,9 +217,10 @@ class Run:
         with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=self.recipe.config.bf16):
             figures = self.recipe.evaluate(model)
             shown = self.recipe.samples(model)
-        if not losses and self.curve.points:
-            losses = self.curve.points[-1].losses
-        samples = state.step * self.recipe.config.batch_size
+        samples = self.curve.samples(state.step, self.recipe.config.batch_size)
+        if self.curve.points and self.curve.points[-1].step == state.step:
+            losses = losses or self.curve.points[-1].losses
+            del self.curve.points[-1]
         self.curve.points.append(Point(state.step, samples, round(state.seconds / 60, 2), losses, figures))
         self.curve.save(self.folder / "curve.json")
         self.curve.plot(self.folder / "curve.png", self.recipe.name)

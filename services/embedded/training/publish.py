@@ -34,7 +34,7 @@ def publish(
     target = weights_folder() / name
     card = published_card(name)
     standing = card["dev"].get(metric) if card else None
-    if standing is not None and standing >= figures[metric]:
+    if standing is not None and not figures[metric] > standing:
         return f"the published {name} has {metric} {standing:.4f}, this run {figures[metric]:.4f}"
     for file in folder.rglob("*.safetensors"):
         to_half(file)
@@ -61,9 +61,13 @@ def publish(
     (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     curve.save(folder / "curve.json")
     curve.plot(folder / "curve.png", f"{name}: {last.samples:,} samples")
+    # An interruption while files are copied leaves the checkpoint of before.
+    partial = target.with_name(f".{name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(folder, partial)
     if target.exists():
         shutil.rmtree(target)
-    shutil.copytree(folder, target)
+    partial.rename(target)
     return None
 
 

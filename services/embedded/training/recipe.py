@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from services.embedded.world.cache import SceneCache
 
@@ -36,6 +36,14 @@ class RecipeConfig(BaseModel):
     bf16: bool = Field(True, description="Compute in bfloat16 where torch's autocast does.")
     seed: int = 1
     size: int = Field(192, gt=0, description="Side of the pictures that the model sees, pixels.")
+
+    @field_validator("steps", "batch_size", "learning_rate", "size")
+    @classmethod
+    def _positive(cls, value: float) -> float:
+        """A recipe that names another default loses what the field asks for here, but not this."""
+        if value <= 0:
+            raise ValueError("give more than 0")
+        return value
 
 
 ConfigT = TypeVar("ConfigT", bound=RecipeConfig)
@@ -71,6 +79,8 @@ class Recipe(ABC, Generic[ConfigT]):
     """The figure of `evaluate` by which two runs are compared; higher is better."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Other recipes whose checkpoints this one starts from."""
+    reads_scenes: ClassVar[bool] = True
+    """Whether it needs the pre-rendered scenes; painters draw their own."""
     Config: type[RecipeConfig]
 
     def __init__(self, config: ConfigT, data: WorldData, checkpoints: Mapping[str, Path]) -> None:
@@ -102,6 +112,16 @@ class Recipe(ABC, Generic[ConfigT]):
     @abstractmethod
     def save(self, model: Any, folder: Path) -> None:
         """Write the checkpoint in the layout that its skill loads; `publish` turns weights to fp16 afterwards."""
+
+    def restore(self, model: Any, folder: Path) -> None:
+        """Give a model that `build` made the weights of a published checkpoint, as far as that keeps them.
+
+        Raises:
+            WarmStartError: they do not fit.
+        """
+        from services.embedded.training.warm_start import restore
+
+        restore(model, folder)
 
     def parameters(self, model: Any) -> Any:
         """What the optimizer gets: parameters or groups with their own `lr`."""

@@ -6,6 +6,7 @@ import argparse
 import base64
 import html
 import io
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,7 @@ from services.embedded.world.language import caption, plain_caption
 from services.embedded.world.questions import questions
 from services.embedded.world.render import SIZE, Rendered, render
 from services.embedded.world.scene import sample_scene, scene_rng
-from services.embedded.world.sprites import STYLES, atlas_path, build_atlas, load_atlas
+from services.embedded.world.sprites import STYLES, WorldNotReady, atlas_path, build_atlas, load_atlas
 
 DEFAULT_OUTPUT: Final = Path("runs/world/index.html")
 _SEED: Final = 20
@@ -160,9 +161,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write a page that shows the embedded world.")
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT)
     output: Path = parser.parse_args().output
-    if not atlas_path().is_file():
-        build_atlas(report=print)
-    write_sheet(output)
+    try:
+        if not atlas_path().is_file():
+            build_atlas(report=print)
+        write_sheet(output)
+    except WorldNotReady as error:
+        sys.exit(str(error))
     print(f"{output} ({output.stat().st_size / 1e6:.1f} MB): open it in a browser")
 
 

@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -127,13 +128,16 @@ def _archive(style: str, folder: Path, report: Callable[[str], None]) -> Path:
         raise WorldNotReady("The sprites of the embedded world come from npm packages: install Node.js with npm.")
     report(f"fetching {package}@{version}")
     folder.mkdir(parents=True, exist_ok=True)
-    command = [npm, "pack", f"{package}@{version}", "--pack-destination", str(folder), "--silent"]
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=_NPM_TIMEOUT_S)
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        raise WorldNotReady(f"npm could not fetch {package}@{version}: check the network and try again.") from error
-    if not path.is_file():
-        raise WorldNotReady(f"npm fetched {package}@{version}, but {path.name} is not in {folder}.")
+    # An archive appears under its name only when it is whole.
+    with tempfile.TemporaryDirectory(dir=folder) as partial:
+        command = [npm, "pack", f"{package}@{version}", "--pack-destination", partial, "--silent"]
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=_NPM_TIMEOUT_S)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            raise WorldNotReady(f"npm could not fetch {package}@{version}: check the network and try again.") from error
+        if not (Path(partial) / path.name).is_file():
+            raise WorldNotReady(f"npm fetched {package}@{version}, but it is not called {path.name}.")
+        (Path(partial) / path.name).replace(path)
     return path
 
 

@@ -57,7 +57,8 @@ def points_of(drawn: Rendered) -> list[tuple[float, float]]:
 
 def overlaps(result: Any, drawn: Rendered) -> list[float]:
     """How well each object's mask fits."""
-    return [mask_iou(code.to_array(), drawn.mask(index)) for index, code in enumerate(result.masks_rle)]
+    wanted = (drawn.mask(index) for index in range(len(drawn.objects)))
+    return [mask_iou(code.to_array(), mask) for code, mask in zip(result.masks_rle, wanted, strict=True)]
 
 
 def _at_points(drawn: Rendered) -> SkillCall[SamArgs]:

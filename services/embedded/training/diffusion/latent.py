@@ -57,6 +57,7 @@ class LatentRecipe(Recipe[ConfigT]):
 
     metric = "explained"
     needs: ClassVar[tuple[str, ...]] = ("vae",)
+    reads_scenes = False
 
     @cached_property
     def vae(self) -> Any:

@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 
 from pydantic import Field
 
+from services.core.errors import SkillFailed
 from services.embedded.training.diffusion.grown import GrownRecipe
 from services.embedded.training.diffusion.latent import LatentConfig, Painter
-from services.models.diffusion.difference import applied, difference, save_difference
+from services.embedded.training.warm_start import WarmStartError, restore
+from services.models.diffusion.difference import applied, difference, load_difference, save_difference
 
 
 class TunedConfig(LatentConfig):
@@ -43,6 +45,16 @@ class TunedRecipe(GrownRecipe[ConfigT]):
         model.text_encoder.save_pretrained(folder / "text_encoder")
         model.unet.save_config(folder / "unet")
         save_difference(folder / "unet", model.unet.state_dict(), self._start(model.unet), self.config.rank)
+
+    def restore(self, model: Any, folder: Path) -> None:
+        """The painter as `kept` had it."""
+        shapes = {name: weight.shape for name, weight in model.unet.state_dict().items()}
+        try:
+            unet = applied(load_difference(folder / "unet"), self._start(model.unet), shapes)
+        except (SkillFailed, OSError) as error:
+            raise WarmStartError(f"{folder} does not fit: {error} Train without --from-published.") from None
+        restore(model.text_encoder, folder / "text_encoder")
+        model.unet.load_state_dict(unet)
 
     def _start(self, unet: Any) -> dict[str, Any]:
         weights: dict[str, Any] = self.painter().unet.to(unet.device).state_dict()
