@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from services.core.types import MaskRLE
@@ -104,3 +105,60 @@ def test_tags_name_most_of_what_is_there(stack: Stack) -> None:
         shown += len(tags & set(call(stack, "ram", scene, {})["tags"]))
         wanted += len(tags)
     assert shown / wanted > 0.5
+
+
+CALLS: dict[str, tuple[dict[str, Any], str]] = {
+    "grounding_dino": ({"caption": "bear"}, "boxes"),
+    "sam": ({"points": [[0.5, 0.5]], "point_labels": [1]}, "masks_rle"),
+    "grounding_dino+sam": ({"caption": "bear"}, "masks_rle"),
+    "openseed": ({}, "image_seg"),
+    "semantic_sam": ({"point": [0.5, 0.5]}, "levels"),
+    "seem": ({}, "masks_rle"),
+    "blip2": ({}, "caption"),
+    "blip2+grounding_dino": ({}, "phrases"),
+    "ram": ({}, "tags"),
+    "ram+grounding_dino": ({}, "phrases"),
+    "easyocr": ({}, "texts"),
+    "clip_retrieval": ({"query": "bear", "top_k": 2}, "retrieval_results"),
+    "stable_diffusion": ({"prompt": "a bear in the snow", "seed": 1}, "edited_image"),
+    "instruct_pix2pix": ({"prompt": "make it night", "seed": 1}, "edited_image"),
+    "inpainting": ({"prompt": "a bear", "seed": 1}, "edited_image"),
+    "controlnet": ({"prompt": "a bear in the snow", "seed": 1}, "edited_image"),
+}
+"""A call of each tool of LLaVA-Plus's Table 2: its arguments, and a field of its result."""
+
+
+@pytest.mark.parametrize("tool", CALLS)
+def test_every_tool_answers_a_direct_call(stack: Stack, tool: str) -> None:
+    scene = ROOT / "tests/data/scenes/autumn.webp"
+    picture = "data:image/webp;base64," + base64.b64encode(scene.read_bytes()).decode()
+    mask = labels(scene)["objects"][0]["mask"]
+    arguments, field = CALLS[tool]
+    pictures: dict[str, Any] = {"image": picture}
+    if tool == "seem":
+        pictures |= {"reference_image": picture, "reference_mask": mask}
+    elif tool == "inpainting":
+        pictures |= {"mask": mask}
+    elif tool == "controlnet":
+        pictures = {"image_seg": call(stack, "openseed", scene, {})["image_seg"]}
+    elif tool == "stable_diffusion":
+        pictures = {}
+    answer = httpx.post(f"{stack.address}/v1/tools/{tool}", json=pictures | {"arguments": arguments}, timeout=60.0)
+    assert answer.status_code == 200, answer.text
+    assert field in answer.json()["result"]
+
+
+def test_an_example_finds_its_like_in_the_picture_that_it_is_from(stack: Stack) -> None:
+    overlaps = []
+    for scene in SCENES:
+        picture = "data:image/webp;base64," + base64.b64encode(scene.read_bytes()).decode()
+        concept = labels(scene)["objects"][0]["concept"]
+        masks = [item["mask"] for item in labels(scene)["objects"] if item["concept"] == concept]
+        wanted = np.any([MaskRLE.model_validate(mask).to_array() for mask in masks], axis=0)
+        body = {"image": picture, "reference_image": picture, "reference_mask": MaskRLE.from_array(wanted).model_dump()}
+        answer = httpx.post(f"{stack.address}/v1/tools/seem", json=body, timeout=60.0)
+        assert answer.status_code == 200, answer.text
+        (found,) = answer.json()["result"]["masks_rle"] or [None]
+        shown = MaskRLE.model_validate(found).to_array() if found else np.zeros_like(wanted)
+        overlaps.append((shown & wanted).sum() / (shown | wanted).sum())
+    assert np.mean(overlaps) > 0.4

@@ -19,7 +19,8 @@ class FoundLines:
     def __init__(self, *found: tuple[list[list[float]], str, float]) -> None:
         self.found = list(found)
 
-    def readtext(self, picture: Any) -> list[tuple[list[list[float]], str, float]]:
+    def readtext(self, picture: Any, batch_size: int) -> list[tuple[list[list[float]], str, float]]:
+        self.batch_size = batch_size
         return self.found
 
 
@@ -77,6 +78,13 @@ def test_words_on_one_line_are_told_to_the_planner_as_one_line() -> None:
     )
     assert answer.observation(brief=True) == {"text": "10 am to 4 pm\nTown Library"}
     assert answer.texts == ["10 am to", "4 pm", "Town Library"]
+
+
+def test_lines_are_read_in_batches_of_the_configured_size() -> None:
+    skill = EasyOcr(lines_at_once=5)
+    skill._reader = reader = FoundLines()
+    skill.predict([SkillCall(EasyOcrArgs(), {Symbol.IMAGE: Image.new("RGB", (20, 10))})])
+    assert reader.batch_size == 5
 
 
 def test_boxes_that_reach_over_the_edge_are_cut() -> None:

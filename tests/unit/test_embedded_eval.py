@@ -292,6 +292,21 @@ def test_a_result_that_cannot_be_shown_or_read_is_found_again(tmp_path: Path) ->
         assert Store(tmp_path).load("sam") is None
 
 
+def test_a_report_carries_its_results_to_another_machine(weights: Path, tmp_path: Path) -> None:
+    here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
+    here.save(SAM)
+    (here.folder / "sam-in-style.webp").write_bytes(b"a sheet")
+    report.write(tmp_path / "docs", [report.Row("sam", SAM)], here.folder)
+
+    there.adopt(tmp_path / "docs" / report.PICTURES)
+
+    assert there.load("sam") == SAM
+    there.path("sam").write_text("{}")
+    there.adopt(tmp_path / "docs" / report.PICTURES)
+    assert there.load("sam") is None, "what was found here comes first"
+    there.adopt(tmp_path / "nowhere")
+
+
 def test_figures_without_a_case_are_left_out() -> None:
     assert known({"f1": 0.123456789, "words": float("nan")}) == {"f1": 0.123457}
 

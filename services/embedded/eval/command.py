@@ -10,7 +10,7 @@ from PIL import Image
 
 from services.embedded.eval.evaluate import evaluated, signed
 from services.embedded.eval.progress import Report
-from services.embedded.eval.report import WORLD_SHEET, Row, missing_row, write
+from services.embedded.eval.report import PICTURES, WORLD_SHEET, Row, missing_row, write
 from services.embedded.eval.results import SkillResult, Store
 from services.embedded.eval.scorer import Example, Scorer, ScoringFailed, scorer_of
 from services.embedded.eval.sheet import save, sheet
@@ -67,6 +67,8 @@ def run(request: EvalRequest, report: Report) -> Path:
         raise EvaluationError(f"There is no scorer of {unknown[0]!r}: name one of {', '.join(scorers)}.")
     _hush()
     store = Store((request.runs or default_runs()) / "eval")
+    if request.docs is not None:
+        store.adopt(request.docs / PICTURES)
     try:
         splits = held_out(request.world or default_world(), request.scenes, request.unseen, request.painted, report)
     except (StaleCache, WorldNotReady) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from services.embedded.eval.outlook import outlook
-from services.embedded.eval.results import SkillResult, SplitResult
+from services.embedded.eval.results import SkillResult, SplitResult, Store
 from services.embedded.eval.scorer import Table, scorer_of
 from services.embedded.eval.skills import EMBEDDED, checkpoints_of, unpublished
 from services.embedded.eval.targets import FIGURES, GENERATION_MS_MAX, IN_STYLE, LIMITS_MS, SKILLS, UNSEEN, Figure
@@ -38,16 +38,19 @@ class Row:
 
 
 def write(docs: Path, rows: Sequence[Row], sheets: Path) -> Path:
-    """Write the page and copy its pictures into `docs`; those of an earlier report go away.
+    """Write the page and copy its pictures and results into `docs`; those of an earlier report go away.
+
+    The results let another machine go on from this report, skill by skill, without scoring anything anew.
 
     Args:
-        sheets: folder of the pictures that the results name.
+        sheets: folder of the results and of the pictures that they name.
     """
     pictures = docs / PICTURES
     pictures.mkdir(parents=True, exist_ok=True)
-    for old in pictures.glob("*.webp"):
+    for old in (*pictures.glob("*.webp"), *pictures.glob("*.json")):
         old.unlink()
-    names = [split.sheet for row in rows if row.result for split in row.result.splits.values() if split.sheet]
+    names = [Store(sheets).path(row.skill).name for row in rows if row.result]
+    names += [split.sheet for row in rows if row.result for split in row.result.splits.values() if split.sheet]
     for name in [WORLD_SHEET, *names]:
         if (sheets / name).is_file():
             shutil.copyfile(sheets / name, pictures / name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,6 +81,16 @@ class Store:
             return None
         sheets = [split.sheet for split in splits.values() if split.sheet]
         return found if all((self.folder / sheet).is_file() for sheet in sheets) else None
+
+    def adopt(self, folder: Path) -> None:
+        """Take over results and sheets of another folder, such as the report's, for skills that have none here."""
+        other = Store(folder)
+        for path in sorted(folder.glob("*.json")):
+            if self.path(path.stem).exists() or (result := other.load(path.stem)) is None:
+                continue
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for name in [path.name, *(split.sheet for split in result.splits.values() if split.sheet)]:
+                shutil.copyfile(folder / name, self.folder / name)
 
     def save(self, result: SkillResult) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
