@@ -98,7 +98,7 @@ def test_boxes_in_a_thread_are_those_of_the_whole_thread() -> None:
     seen: list[tuple[int, ...]] = []
 
     class Half(FoundLines):
-        def readtext(self, picture: Any) -> list[tuple[list[list[float]], str, float]]:
+        def readtext(self, picture: Any, batch_size: int) -> list[tuple[list[list[float]], str, float]]:
             seen.append(picture.shape)
             height, width, _ = picture.shape
             return [(corners(0, 0, width / 2, height), "left half", 0.5)]

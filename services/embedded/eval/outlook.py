@@ -12,13 +12,14 @@ import numpy as np
 from services.embedded.training.curve import Curve
 
 LAST: Final = 2 / 3
-"""Share of a run's samples whose points the line is drawn through."""
+"""Share of a run's samples, its last, whose points give the slope."""
 TIMES_MAX: Final = 10.0
-"""Beyond this many times the samples so far a line says nothing."""
+"""Beyond this many times the samples so far the slope says nothing."""
 
 
 def samples_needed(curve: Curve, figure: str, goal: float) -> int | None:
-    """Samples in all at which a straight line over the logarithm of samples reaches `goal`.
+    """Samples in all at which the run reaches `goal`, if it goes on from its last point with the slope over the
+    logarithm of samples that it had of late.
 
     The end of a run rises faster than its middle, since the learning rate falls there, so this is the least it takes.
 
@@ -33,11 +34,11 @@ def samples_needed(curve: Curve, figure: str, goal: float) -> int | None:
     late = [(math.log(samples), value) for samples, value in points if samples >= (1 - LAST) * seen]
     if len({place for place, _ in late}) < 3:
         return None
-    slope, start = np.polyfit([place for place, _ in late], [value for _, value in late], 1)
+    slope, _ = np.polyfit([place for place, _ in late], [value for _, value in late], 1)
     if slope <= 0:
         return None
-    needed = math.exp(min((goal - start) / slope, 60.0))
-    return max(round(needed), seen) if needed <= TIMES_MAX * seen else None
+    times = math.exp(min((goal - points[-1][1]) / slope, 60.0))
+    return max(round(times * seen), seen) if times <= TIMES_MAX else None
 
 
 def outlook(folder: Path, figure: str, goal: float) -> str:
@@ -47,7 +48,7 @@ def outlook(folder: Path, figure: str, goal: float) -> str:
     if needed is None:
         return "not by more of the same training"
     if needed == curve.points[-1].samples:
-        return "little more: the line is there already"
+        return "little more: it is there on the development scenes"
     card = json.loads((folder / "model_card.json").read_text(encoding="utf-8"))
     minutes = card["minutes"] * needed / card["samples"]
     return f"{needed / 1000:,.0f} thousand samples, {minutes:.0f} minutes in all"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from services.embedded.eval.outlook import outlook
+from services.embedded.eval.outlook import TIMES_MAX, outlook
 from services.embedded.eval.results import SkillResult, SplitResult, Store
 from services.embedded.eval.scorer import Table, scorer_of
 from services.embedded.eval.skills import EMBEDDED, checkpoints_of, unpublished
@@ -144,9 +144,9 @@ def _shortfalls(by_skill: Mapping[str, Row]) -> str:
     if not rows:
         return "Nothing."
     return (
-        "What the floor would take, at the least: a straight line through the later two thirds of the run's curve over "
-        "the logarithm of samples. A line that reaches it only at more than ten times the samples says that something "
-        "else is lacking (a larger network, finer pictures).\n\n"
+        "What the floor would take, at the least: the run goes on from its last point with the slope over the logarithm "
+        f"of samples that it had in its later two thirds. Where that is more than {TIMES_MAX:.0f} times the samples, "
+        "something else is lacking (a larger network, finer pictures).\n\n"
         + table(("skill", "figure", "in style", "floor", "trained so far", "the floor would take"), rows)
     )
 
