@@ -109,7 +109,7 @@ def test_tags_name_most_of_what_is_there(stack: Stack) -> None:
 
 CALLS: dict[str, tuple[dict[str, Any], str]] = {
     "grounding_dino": ({"caption": "bear"}, "boxes"),
-    "sam": ({"points": [[0.5, 0.5]], "point_labels": [1]}, "masks_rle"),
+    "sam": ({"points": [[[0.5, 0.5]]], "point_labels": [[1]]}, "masks_rle"),
     "grounding_dino+sam": ({"caption": "bear"}, "masks_rle"),
     "openseed": ({}, "image_seg"),
     "semantic_sam": ({"point": [0.5, 0.5]}, "levels"),

@@ -144,8 +144,8 @@ def _shortfalls(by_skill: Mapping[str, Row]) -> str:
     if not rows:
         return "Nothing."
     return (
-        "What the floor would take, at the least: the run goes on from its last point with the slope over the logarithm "
-        f"of samples that it had in its later two thirds. Where that is more than {TIMES_MAX:.0f} times the samples, "
+        "What the floor would take, at the least: the run goes on from its last point with the slope over the logarithm"
+        f" of samples that it had in its later two thirds. Where that is more than {TIMES_MAX:.0f} times the samples, "
         "something else is lacking (a larger network, finer pictures).\n\n"
         + table(("skill", "figure", "in style", "floor", "trained so far", "the floor would take"), rows)
     )
