@@ -223,7 +223,7 @@ async def score_ablations(
     return write_report(folder, "ablations", ablations.to_json(results), ablations.to_markdown(results))
 
 
-def held_out_captions(count: int = 100) -> list[Scene]:
+def held_out_captions(count: int = 40) -> list[Scene]:
     """Scenes of the embedded world that nothing was trained on, each with its plain caption as a sentence."""
     from planner.eval.world.turns import Scenes
     from services.embedded.world.language import plain_caption
