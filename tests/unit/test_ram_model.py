@@ -123,8 +123,11 @@ def test_a_saved_folder_gives_the_same_logits_and_tags(tmp_path: Path) -> None:
     made = model(tiny(plus=True))
     save_pretrained(made, Vocabulary.of(TAGS, [0.1, 0.2, 0.3]), tmp_path)
     loaded, vocabulary = from_pretrained(tmp_path)
-    pixels = torch.randn(1, 3, 64, 64)
-    assert torch.equal(loaded.eval()(pixels), made(pixels))
+    kept, saved = loaded.state_dict(), made.state_dict()
+    assert kept.keys() == saved.keys()
+    assert all(torch.equal(kept[name], saved[name]) for name in saved)
+    pixels = torch.randn(1, 3, 64, 64)  # close, not equal: kernels differ with where in memory the weights lie
+    torch.testing.assert_close(loaded.eval()(pixels), made(pixels))
     assert (vocabulary.tags, vocabulary.thresholds) == (tuple(TAGS), (0.1, 0.2, 0.3))
 
 

@@ -27,6 +27,7 @@ export class Connection {
   }
 
   #later() {
+    clearTimeout(this.#timer);
     const wait = WAITS_S[Math.min(this.#tries, WAITS_S.length - 1)];
     this.#tries += 1;
     this.#timer = setTimeout(() => this.#ask(), wait * 1000);
@@ -35,6 +36,7 @@ export class Connection {
   async #ask() {
     clearTimeout(this.#timer);
     const up = await fetch("/healthz", { cache: "no-store" }).then((answer) => answer.ok, () => false);
+    if (this.#timer === null) return; // another question, asked by hand meanwhile, was answered first
     if (!up) return this.#later();
     this.#timer = null;
     part("offline").hidden = true;
