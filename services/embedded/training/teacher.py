@@ -32,10 +32,14 @@ class TrunkTeacher:
 
     def __call__(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """Features of the cells, [batch, side, side, channels] a stride; each cell's have mean 0 and deviation 1."""
+        with torch.no_grad():
+            return self.look(pictures)
+
+    def look(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """The same, with a gradient that reaches the pictures: for a model that makes pictures."""
         if self._backbone.device != pictures.device:
             self._backbone.to(pictures.device)
-        with torch.no_grad():
-            maps = self._backbone(pictures).feature_maps
+        maps = self._backbone(pictures).feature_maps
         return [layer_norm(grid.permute(0, 2, 3, 1).float(), grid.shape[1:2]) for grid in maps]
 
 
