@@ -75,3 +75,14 @@ def with_instructions(conversation: Conversation, instructions: str) -> Conversa
             first = turn.model_copy(update={"text": f"{instructions}\n\n{turn.text}"})
             return (*conversation[:index], first, *conversation[index + 1 :])
     return conversation
+
+
+def without_mistakes(conversation: Conversation, count: int) -> Conversation:
+    """The conversation as if the planner's first `count` turns, and what it was told of them, had not been."""
+    kept: list[Turn] = []
+    for turn in conversation:
+        if count and isinstance(turn, AssistantTurn):
+            count -= 1
+        elif not (isinstance(turn, ObservationTurn) and kept and isinstance(kept[-1], UserTurn)):
+            kept.append(turn)
+    return tuple(kept)

@@ -37,7 +37,12 @@ def built(row: str, seed: int, *, choice_only: bool = False, voice: Voice | None
     return one
 
 
-def conversations(row: str, *, choice_only: bool = False) -> Iterator[Conversation]:
-    found = [one.conversation for seed in range(TRIES) if (one := built(row, seed, choice_only=choice_only))]
+def desks(row: str, *, choice_only: bool = False, tries: int = TRIES) -> list[Desk]:
+    """Finished desks of the row."""
+    found = [one for seed in range(tries) if (one := built(row, seed, choice_only=choice_only))]
     assert found, "the row never fits the picture"
-    yield from found
+    return found
+
+
+def conversations(row: str, *, choice_only: bool = False) -> Iterator[Conversation]:
+    yield from (one.conversation for one in desks(row, choice_only=choice_only))

@@ -133,15 +133,14 @@ class Builder:
             desk = self._desk(number, rng, book, row)
             try:
                 conversation = self._conversation(row, desk)
-                self._validator.check(conversation, desk.without)
+                self._validator.check(conversation, desk.without, desk.mistaken)
             except (NoResult, Refused) as error:
                 refused[f"{row.name}: {error}"] += 1
                 continue
             for picture in desk.pictures or (desk.picture,):
                 self._save(picture, conversation)
             sample = to_sample(f"{self._recipe.name}_{index:06}", conversation)
-            marks = {"whole": True} if row.whole else {}
-            return sample | {"row": row.name, "skills": desk.skills, **marks, **_without(desk)}
+            return sample | {"row": row.name, "skills": desk.skills, **_marks(row, desk)}
         raise DataError(f"No row of the recipe fits the pictures: {refused.most_common(1)[0][0]}.")
 
     def _conversation(self, row: Row, desk: Desk) -> Conversation:
@@ -204,9 +203,12 @@ class Builder:
         return path
 
 
-def _without(desk: Desk) -> dict[str, Any]:
-    """Skills that the prompt is to say are not available, where there are any."""
-    return {"without": list(desk.without)} if desk.without else {}
+def _marks(row: Row, desk: Desk) -> dict[str, Any]:
+    """What training has to know of the conversation: see `planner.train.samples.Loaded`."""
+    marks: dict[str, Any] = {"whole": True} if row.whole else {}
+    if desk.without:
+        marks["without"] = list(desk.without)
+    return marks | ({"mistaken": desk.mistaken} if desk.mistaken else {})
 
 
 def evaluation_requests(patterns: Sequence[str]) -> frozenset[str]:

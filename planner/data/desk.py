@@ -99,6 +99,7 @@ class Desk:
     Attributes:
         pictures: all that are shown, where there are several.
         without: skills that are not offered.
+        mistaken: how many of the planner's first turns are mistakes, which are seen and not learned.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class Desk:
         self.beyond = choice_only if beyond is None else beyond
         self.may_end = may_end
         self.without: tuple[str, ...] = ()
+        self.mistaken = 0
         self.others = others or (lambda: picture)
         self.turns: list[Turn] = []
         self.pictures: tuple[LabelledPicture, ...] = ()
@@ -138,6 +140,10 @@ class Desk:
     @property
     def conversation(self) -> Conversation:
         return tuple(self.turns)
+
+    @property
+    def registry(self) -> Registry:
+        return self._supplies.registry
 
     def one_of(self, *options: Any) -> Any:
         return self.rng.choice(options)
@@ -241,6 +247,12 @@ class Desk:
         self.plan(request)
         seen = tuple(Observation(skill=one.API_name, content={"error": error}, failed=True) for one in request.actions)
         self.turns.append(ObservationTurn(observations=seen, question=request.text))
+
+    def mistake(self, said: PlannerOutput, seen: Observation, question: str) -> None:
+        """What the planner should not have said, and what it is told of that; before all that it says rightly."""
+        assert not any(isinstance(turn, AssistantTurn) for turn in self.turns[2 * self.mistaken :])
+        self.mistaken += 1
+        self.turns += [AssistantTurn(output=said), ObservationTurn(observations=(seen,), question=question)]
 
     def say(self, value: str, thoughts: str = NO_TOOL) -> None:
         """An answer."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from planner.conversation import AssistantTurn, Conversation, ObservationTurn, UserTurn
+from planner.conversation import AssistantTurn, Conversation, ObservationTurn, UserTurn, without_mistakes
 from planner.data.marks import GIVEN
 from planner.format import Action
 from services.core.errors import UnknownSkill
@@ -41,12 +41,15 @@ class Validator:
         self._chars_max = chars_max
         self._forbidden = forbidden
 
-    def check(self, conversation: Conversation, without: Collection[str] = ()) -> None:
+    def check(self, conversation: Conversation, without: Collection[str] = (), mistaken: int = 0) -> None:
         """Raises `Refused`.
 
         Args:
             without: skills that are not offered in this conversation.
+            mistaken: how many of the planner's first turns are mistakes: they, and what it is told of them, need fit
+                nothing.
         """
+        conversation = without_mistakes(conversation, mistaken)
         self._order(conversation)
         self._texts(conversation)
         have: set[Symbol] = set()

@@ -96,12 +96,12 @@ class PlannedBatches:
         if self._config.form == "caption":
             picture, text = caption(loaded.sample)
             return self._encoder.encode_caption(text, picture)
-        turns = adapted(conversation(loaded.sample), self._config, self._known)
+        turns, mistaken = adapted(conversation(loaded.sample), self._config, self._known, loaded.mistaken)
         if not turns or not set(loaded.without) <= set(self._config.offered):
             return Encoded([], [], [], [])
         tools = [self._spec(name) for name in self._tools(loaded)]
         cut = not loaded.whole and random.Random(f"{self._config.seed} cut {number}").random() < self._config.cut_share
-        return self._encoder.encode(turns, tools, cut=cut)
+        return self._encoder.encode(turns, tools, cut=cut, mistaken=mistaken)
 
     def _tools(self, loaded: Loaded) -> Sequence[str]:
         """Names of the tools that a sample's prompt offers."""

@@ -63,16 +63,23 @@ class Encoder:
         self._stop = _stop_text(tokenizer)
 
     def encode(
-        self, conversation: Conversation, tools: Sequence[SkillSpec] | None = None, *, cut: bool = False
+        self,
+        conversation: Conversation,
+        tools: Sequence[SkillSpec] | None = None,
+        *,
+        cut: bool = False,
+        mistaken: int = 0,
     ) -> Encoded:
         """All assistant turns are targets, each with the stop token after it.
 
         Args:
             tools: those that the prompt lists, in place of the encoder's.
             cut: end where the first plan is decided: practice in choosing at a fraction of the tokens.
+            mistaken: how many of the first assistant turns are mistakes, and no targets.
         """
         messages = self._dialect.messages(conversation, self._tools if tools is None else tools)
         text, written = self._written(messages)
+        written = written[mistaken:]
         choices = [span for start, end in written for span in _decisions(text[start:end], start)]
         if cut and choices and written:
             end = max(stop for _, stop in choices if stop <= written[0][1])

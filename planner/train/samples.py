@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from planner.conversation import AssistantTurn, Conversation, Observation, ObservationTurn, Turn, UserTurn
+from planner.conversation import (
+    AssistantTurn,
+    Conversation,
+    Observation,
+    ObservationTurn,
+    Turn,
+    UserTurn,
+    without_mistakes,
+)
 from planner.data.embedded import generate
 from planner.data.released import Sample, to_conversation
 from planner.eval.command import EvaluationError
@@ -39,6 +47,11 @@ class Loaded:
     def whole(self) -> bool:
         """Whether it is learned from its first to its last turn, whatever the `cut_share`."""
         return bool(self.sample.get("whole"))
+
+    @property
+    def mistaken(self) -> int:
+        """How many of the planner's first turns are mistakes, which stay in the text and are not learned."""
+        return int(self.sample.get("mistaken", 0))
 
 
 def load(sources: Sequence[Source], seed: int) -> list[Loaded]:
@@ -79,15 +92,19 @@ def caption(sample: Sample) -> tuple[str, str]:
     return first.images[0], last.output.value
 
 
-def adapted(turns: Conversation, config: TrainConfig, known: Mapping[str, Sequence[Observation]]) -> Conversation:
-    """The conversation as the configuration's setting and ablations have it.
+def adapted(
+    turns: Conversation, config: TrainConfig, known: Mapping[str, Sequence[Observation]], mistaken: int = 0
+) -> tuple[Conversation, int]:
+    """The conversation as the configuration's setting and ablations have it, and how many of its first plans are
+    mistakes.
 
     Args:
         known: what the understanding skills gave for a picture, by its name.
+        mistaken: how many there are before.
     """
     if config.setting == "all_tools":
-        turns = all_tools(turns, known)
-    return turns if config.thoughts else tuple(_without_thoughts(turn) for turn in turns)
+        turns, mistaken = all_tools(without_mistakes(turns, mistaken), known), 0
+    return (turns if config.thoughts else tuple(_without_thoughts(turn) for turn in turns)), mistaken
 
 
 def all_tools(turns: Conversation, known: Mapping[str, Sequence[Observation]]) -> Conversation:

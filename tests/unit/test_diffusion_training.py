@@ -24,6 +24,7 @@ from services.embedded.training.diffusion.latent import LatentRecipe
 from services.embedded.training.diffusion.noise import noised, random_timesteps
 from services.embedded.training.diffusion.paintings import sample_painting
 from services.embedded.training.diffusion.prompts import LONGEST, clip_tokenizer, merges_of, token_ids, world_words
+from services.embedded.training.publish import weights_folder
 from services.embedded.training.recipe import recipe_class
 from services.embedded.world import render as render_module
 from services.embedded.world.concepts import TRAIN_STYLES
@@ -120,17 +121,17 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("checkpoints")
 
 
-def made(name: str, checkpoints: Path) -> tuple[Any, Any]:
+def made(name: str, checkpoints: Path, **given: Any) -> tuple[Any, Any]:
     """A recipe at the least size, and its model after a step; its checkpoint is written."""
     recipe_type = recipe_class(name)
     settings: dict[str, Any] = {"size": SIDE, "batch_size": 4, "dev_pictures": 4}
     if issubclass(recipe_type, LatentRecipe):
         settings |= {"shown_steps": 1}
-    needed = {need: checkpoints / need for need in recipe_type.needs}
-    for need in needed:
-        if not (checkpoints / need).is_dir():
+    needed = {need: weights_folder() / need if need == "trunk" else checkpoints / need for need in recipe_type.needs}
+    for need, folder in needed.items():
+        if not folder.is_dir():
             made(need, checkpoints)
-    recipe = recipe_type(recipe_type.Config(**settings), None, needed)  # type: ignore[arg-type]
+    recipe = recipe_type(recipe_type.Config(**settings | given), None, needed)  # type: ignore[arg-type]
     torch.manual_seed(0)
     model = recipe.build()
     losses = recipe.loss(model, recipe.batch(np.random.default_rng(0)))
@@ -156,6 +157,24 @@ def test_a_recipe_trains_scores_and_shows(name: str, checkpoints: Path) -> None:
     assert isinstance(shown, Image.Image)
     one, other = (recipe.batch(np.random.default_rng(3)) for _ in range(2))
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_frozen_encoder_stays_while_the_decoder_learns(tmp_path: Path) -> None:
+    recipe, model = made("vae", tmp_path, frozen_encoder=True)
+    learned = {id(parameter) for parameter in recipe.parameters(model)}
+    assert learned == {id(each) for part in (model.decoder, model.post_quant_conv) for each in part.parameters()}
+    assert all(parameter.grad is None for parameter in model.encoder.parameters())
+
+
+def test_what_the_trunk_sees_is_compared_and_teaches_the_decoder(tmp_path: Path) -> None:
+    recipe, model = made("vae", tmp_path, likeness=1.0)
+    batch = recipe.batch(np.random.default_rng(0))
+    likeness = recipe.loss(model, batch)["likeness"]
+    (gradient,) = torch.autograd.grad(likeness, [model.decoder.conv_out.weight])
+    assert 0.0 < float(likeness.detach()) < 4.0
+    assert float(gradient.abs().max()) > 0.0
+    plain, _ = made("vae", tmp_path, likeness=0.0)
+    assert "likeness" not in plain.loss(model, batch)
 
 
 @pytest.mark.parametrize("name", ["stable_diffusion", "instruct_pix2pix", "inpainting", "controlnet"])

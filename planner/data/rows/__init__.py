@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from planner.data.rows import captions, conversation, missing, mixed, remarks
+from planner.data.rows import captions, conversation, missing, mixed, remarks, troubles
 from planner.data.rows.base import Row
 from planner.data.rows.calling import CALLING
 
@@ -23,7 +23,7 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
             missing.ROW,
             remarks.ROW,
             captions.PLAIN,
-            conversation.FAILURE,
+            *troubles.ROWS,
         )
     }
 )

@@ -1,27 +1,20 @@
-"""Turns without a tool's help: small talk, general questions, impossible wishes, a missing picture, failed tools."""
+"""Turns without a tool's help: small talk, general questions, impossible wishes, a missing picture."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from planner.data.desk import FAILED, NO_TOOL, Desk, Request
+from planner.data.desk import NO_TOOL, Desk, Request
 from planner.data.phrasebook import Wording, read_wordings
-from planner.data.rows.base import Maker, SingleRequest
+from planner.data.rows.base import SingleRequest
 from planner.data.rows.interactive import segment_by_example
-from planner.data.rows.kinds import EVERY, MARKED
+from planner.data.rows.kinds import MARKED, fitting
 from planner.data.wordings import lines, normalised, pairs
 from services.core.spec import Symbol
 
 _OUTDATED = re.compile(
     r"only read|can read the text|reads the text|reading the text|read text in pictures with a tool|I will read|Not yet"
-)
-_ERRORS = (
-    "The skill did not answer in time.",
-    "The skill is not available.",
-    "The skill broke on this input.",
-    "The skill is busy: its queue is full.",
 )
 _NO_MARK = (
     "Please mark what you mean: click on it or draw a box around it.",
@@ -35,11 +28,6 @@ _NO_EXAMPLE = (
 _EXAMPLE_SHARE = 0.3
 _BESIDE_SHARE = 0.4
 """Talk is mistaken for a wish most easily where there is a picture: so often one is shown for sure."""
-_APOLOGIES = (
-    "Sorry, the tool failed. Please try again later.",
-    "Sorry, that did not work: the tool failed.",
-    "I am sorry, the tool is not working now. Please try again later.",
-)
 
 
 def chat(desk: Desk) -> Request:
@@ -96,7 +84,7 @@ class NoPicture:
     whole: bool = False
 
     def build(self, desk: Desk) -> None:
-        request = _any(desk, lambda one: one.needs_picture and not one.marks and not one.given)
+        request = fitting(desk, lambda one: one.needs_picture and not one.marks and not one.given)
         desk.ask(request, show=False)
         desk.say(desk.rng.choice(lines("no_picture_answers.txt")))
 
@@ -115,36 +103,12 @@ class NothingMarked:
         if example:
             request = segment_by_example(desk)
         else:
-            request = _any(desk, lambda one: bool(one.marks or Symbol.MASK in one.given), MARKED)
+            request = fitting(desk, lambda one: bool(one.marks or Symbol.MASK in one.given), MARKED)
         desk.ask(replace(request, marks={}, given=()))
         desk.say(desk.rng.choice(_NO_EXAMPLE if example else _NO_MARK))
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A tool that fails; the planner says so."""
-
-    name: str = "failure"
-    title: str = "Failed calls"
-    skills: tuple[str, ...] = ()
-    whole: bool = True
-
-    def build(self, desk: Desk) -> None:
-        request = _any(desk, lambda one: True)
-        desk.ask(request)
-        desk.fail(request, desk.rng.choice(_ERRORS))
-        desk.say(desk.rng.choice(_APOLOGIES), FAILED)
-
-
-def _any(desk: Desk, fits: Callable[[Request], bool], makers: Sequence[Maker] = EVERY) -> Request:
-    while True:
-        request: Request = desk.rng.choice(makers)(desk)
-        if fits(request):
-            return request
 
 
 CHAT = SingleRequest("conversation", "Conversation without tools", (), ((0.85, chat), (0.15, acknowledgement)))
 IMPOSSIBLE = SingleRequest("impossible", "Wishes that cannot be met", (), ((1.0, impossible),))
 NO_PICTURE = NoPicture()
 NOTHING_MARKED = NothingMarked()
-FAILURE = Failure()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from planner.data.desk import Desk, Request
 from planner.data.rows import (
     captions,
     detection,
@@ -59,3 +61,11 @@ EVERY: Final[tuple[Maker, ...]] = (
     *MARKED,
     painting.along_layout,
 )
+
+
+def fitting(desk: Desk, fits: Callable[[Request], bool], makers: Sequence[Maker] = EVERY) -> Request:
+    """A request of any kind that fits."""
+    while True:
+        request: Request = desk.rng.choice(makers)(desk)
+        if fits(request):
+            return request
