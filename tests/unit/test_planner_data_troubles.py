@@ -147,7 +147,8 @@ def test_where_nothing_is_called_there_are_no_mistakes_either() -> None:
     one = mistaken("No tool")[0]
     turns = to_conversation(to_sample("1", one.conversation))
     source = Source(generate="reading", samples=1)
-    config = TrainConfig(setting="all_tools", run=Path("run"), output=Path("out"), data=[source])
+    folders = {name: Path(name) for name in ("run", "output", "weights")}
+    config = TrainConfig(setting="all_tools", data=[source], lengths=[512], **folders)
     made, count = adapted(turns, config, {}, one.mistaken)
     assert count == 0
     assert [output.is_answer for output in plans(made)] == [True]
