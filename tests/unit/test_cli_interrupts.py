@@ -20,6 +20,14 @@ WAIT_S = 20.0
 _call: Callable[[Callable[[], object]], object] = operator.call
 
 
+@pytest.fixture(autouse=True)
+def interrupts() -> Iterator[None]:
+    """Ctrl-C is heard, also where the tests were started in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def silence() -> Iterator[socket.socket]:
     """A connection on which nothing comes."""
