@@ -146,7 +146,7 @@ class Recording:
         self.tools: list[str] = []
         self.cut = False
 
-    def encode(self, turns: Conversation, tools: list[SkillSpec], *, cut: bool) -> Any:
+    def encode(self, turns: Conversation, tools: list[SkillSpec], *, cut: bool, mistaken: int) -> Any:
         from planner.train.encode import Encoded
 
         self.tools, self.cut = [spec.name for spec in tools], cut
