@@ -42,6 +42,7 @@ _APOLOGIES = (
 _TWICE_SHARE = 0.4
 """Of failures, those that were called twice in vain."""
 _EXCERPT_CHARS: Final = 300
+"""As much of a reply that cannot be read as the gateway shows the planner again."""
 _STRANGE_ARGUMENTS: Final = (
     ("mode", "fast"),
     ("confidence", 0.8),
