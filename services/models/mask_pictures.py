@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from services.core.types import Box
+
 INSIDE_ABOVE = 127
 """A pixel of a mask picture is inside where any channel is brighter than this (0 to 255)."""
 
@@ -23,3 +25,17 @@ def inside(mask: Image.Image, size: tuple[int, int]) -> NDArray[np.bool_]:
     if sized.size != size:
         sized = sized.resize(size, Image.Resampling.NEAREST)
     return np.asarray(sized) > INSIDE_ABOVE
+
+
+def box_around(mask: NDArray[np.bool_]) -> Box:
+    """The box around a [height, width] mask, xyxy in 0..1; all zero where the mask is empty."""
+    height, width = mask.shape
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return 0.0, 0.0, 0.0, 0.0
+    return (
+        float(columns[0] / width),
+        float(rows[0] / height),
+        float((columns[-1] + 1) / width),
+        float((rows[-1] + 1) / height),
+    )

@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
 
 from services.core.types import Box, MaskRLE
 from services.models.grouping import grouped
+from services.models.mask_pictures import box_around
 from services.models.original_files import is_original_file
+from services.models.regions import Region, around, whole
 from services.models.sam_original import load_original
-from services.models.torch_skill import TorchSkill
+from services.models.torch_skill import TorchOptions, TorchSkill
 
 FOREGROUND = 1
 PROMPTS_MAX = 32
 """Most prompts in one pass through the mask decoder: each takes 4 MB of picture features, and their attention."""
 PIXELS_MAX = 1 << 26
 """Most mask values that are held at full size at once: 256 MB of float32."""
+LOOKS_MAX = 8
+"""Most closer looks that pass through the image encoder at once: a huge one takes 2 GB for each."""
+
+
+class SamOptions(TorchOptions):
+    """Settings of skills that cut out with SAM."""
+
+    closer: float | None = Field(
+        None,
+        ge=1.0,
+        le=8.0,
+        description="Look at each mask a second time, in a square of this many times its longer side. Costs another "
+        "pass through the image encoder for each; a small network's masks fit much better. Left out: one look.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +101,12 @@ def load_sam(source: str) -> tuple[Any, Any]:
     return SamModel.from_pretrained(source), SamImageProcessor.from_pretrained(source)
 
 
-def segmenter(skill: TorchSkill[Any, Any]) -> Segmenter:
-    """The segmenter that a skill's settings ask for."""
+def segmenter(skill: TorchSkill[Any, Any], closer: float | None) -> Segmenter:
+    """The segmenter that a skill's settings ask for; `closer` as in `SamOptions`."""
     model, processor = load_sam(skill.source)
     model = model.to(skill.device).eval().requires_grad_(False)
     model.vision_encoder = skill.place(model.vision_encoder)
-    return Segmenter(model, processor, skill.device)
+    return Segmenter(model, processor, skill.device, closer)
 
 
 class Segmenter:
@@ -100,11 +117,13 @@ class Segmenter:
             coordinates in half precision are off by several pixels.
         processor: gives the mean and the deviation of colours.
         device: where the model is.
+        closer: as in `SamOptions`.
     """
 
-    def __init__(self, model: Any, processor: Any, device: str) -> None:
+    def __init__(self, model: Any, processor: Any, device: str, closer: float | None = None) -> None:
         import torch
 
+        self._closer = closer
         self._model = model
         self._device = device
         self._side = int(model.config.vision_config.image_size)
@@ -123,6 +142,47 @@ class Segmenter:
         """
         if not prompts:
             return []
+        first = self._looked(pictures, prompts, candidates=candidates)
+        if self._closer is None:
+            return first
+        return self._looked_closer(pictures, prompts, first, self._closer, candidates=candidates)
+
+    def _looked_closer(
+        self,
+        pictures: Sequence[Image.Image],
+        prompts: Sequence[Prompt],
+        first: Sequence[Sequence[Segment]],
+        factor: float,
+        *,
+        candidates: bool,
+    ) -> list[list[Segment]]:
+        """What the first look found, cut out anew from what is around each mask, or around the box that was given."""
+        better = [list(found) for found in first]
+        looks: list[tuple[int, int, Region, Prompt]] = []
+        for index, (prompt, found) in enumerate(zip(prompts, first, strict=True)):
+            size = pictures[prompt.picture].size
+            for place, seen in enumerate(found):
+                region = around(prompt.box or seen.box, size, factor)
+                asked = on_region(prompt, region, size)
+                if seen.area and asked is not None and region != whole(size):
+                    looks.append((index, place, region, asked))
+        for start in range(0, len(looks), LOOKS_MAX):
+            some = looks[start : start + LOOKS_MAX]
+            again = self._looked(
+                [region.cut(pictures[asked.picture]) for _, _, region, asked in some],
+                [replace(asked, picture=row) for row, (*_, asked) in enumerate(some)],
+                candidates=candidates,
+            )
+            for (index, place, region, asked), found in zip(some, again, strict=True):
+                if found[place].area:
+                    mask = region.outside(found[place].mask.to_array(), pictures[asked.picture].size)
+                    better[index][place] = segment(mask, found[place].iou)
+        return better
+
+    def _looked(
+        self, pictures: Sequence[Image.Image], prompts: Sequence[Prompt], *, candidates: bool
+    ) -> list[list[Segment]]:
+        """`segments` at one look."""
         embedded = self.embed(pictures)
         found: dict[int, list[Segment]] = {}
         for members in grouped((prompt.box is None, len(prompt.points)) for prompt in prompts):
@@ -210,16 +270,21 @@ class Segmenter:
         return [segment(mask, score) for mask, score in zip(inside, iou, strict=True)]
 
 
+def on_region(prompt: Prompt, region: Region, size: tuple[int, int]) -> Prompt | None:
+    """A prompt on a picture of `size` (width, height) as one on a region of it; None without a point to cut out.
+
+    Points outside the region are left out: the network has not learned of any beyond its picture.
+    """
+    if prompt.box is not None:
+        x0, y0, x1, y1 = prompt.box
+        return replace(prompt, box=(*region.point((x0, y0), size), *region.point((x1, y1), size)))
+    held = [pair for pair in zip(prompt.points, prompt.labels, strict=True) if region.holds(pair[0], size)]
+    if FOREGROUND not in [label for _, label in held]:
+        return None
+    points, labels = zip(*held, strict=True)
+    return replace(prompt, points=tuple(region.point(point, size) for point in points), labels=labels)
+
+
 def segment(mask: NDArray[np.bool_], iou: float) -> Segment:
     """A [height, width] mask with what is told about it."""
-    height, width = mask.shape
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    box = (0.0, 0.0, 0.0, 0.0)
-    if len(rows):
-        box = (
-            float(columns[0] / width),
-            float(rows[0] / height),
-            float((columns[-1] + 1) / width),
-            float((rows[-1] + 1) / height),
-        )
-    return Segment(MaskRLE.from_array(mask), min(max(iou, 0.0), 1.0), box, float(mask.mean()))
+    return Segment(MaskRLE.from_array(mask), min(max(iou, 0.0), 1.0), box_around(mask), float(mask.mean()))

@@ -9,10 +9,53 @@ original's, and enlarged to the picture's size.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from services.models.regions import Region, joined
 
 SCORES_MAX = 1 << 26
 """Most class scores (classes x height x width) held at once: 256 MB of float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a mask classifier said of a picture or a part of it.
+
+    Attributes:
+        region: the part.
+        class_logits, mask_logits, grid: as `semantic_map` takes them.
+    """
+
+    region: Region
+    class_logits: Any
+    mask_logits: Any
+    grid: tuple[int, int]
+
+
+def semantic_map_of(looks: Sequence[Look], size: tuple[int, int]) -> Any:
+    """The best class of every pixel, from one look at the whole picture and, perhaps, closer ones that cover it.
+
+    Scores of the whole and of the parts count alike.
+
+    Args:
+        looks: the whole picture's first.
+        size: (height, width) of the picture.
+
+    Returns:
+        A [height, width] tensor of class ids (int64) at `size`.
+    """
+    first, *closer = looks
+    if not closer:
+        return semantic_map(first.class_logits, first.mask_logits, first.grid, size)
+    classes = first.class_logits.shape[-1] - 1
+    shrink = min(1.0, math.sqrt(SCORES_MAX / (classes * size[0] * size[1])))
+    width, height = max(1, int(size[1] * shrink)), max(1, int(size[0] * shrink))
+    parts = [look.region.scaled((size[1], size[0]), (width, height)) for look in looks]
+    scores = [class_scores(look.class_logits.float(), look.mask_logits.float(), look.grid) for look in looks]
+    both = [joined(parts[some], scores[some], (width, height)) for some in (slice(1), slice(1, None))]
+    return _largest(both[0] + both[1], size)
 
 
 def semantic_map(class_logits: Any, mask_logits: Any, grid: tuple[int, int], size: tuple[int, int]) -> Any:
@@ -27,7 +70,11 @@ def semantic_map(class_logits: Any, mask_logits: Any, grid: tuple[int, int], siz
     Returns:
         A [height, width] tensor of class ids (int64) at `size`.
     """
-    scores = class_scores(class_logits.float(), mask_logits.float(), grid)
+    return _largest(class_scores(class_logits.float(), mask_logits.float(), grid), size)
+
+
+def _largest(scores: Any, size: tuple[int, int]) -> Any:
+    """The class with the highest score at every pixel of `size` (height, width)."""
     if tuple(scores.shape[1:]) == size:
         return scores.argmax(dim=0)
     if len(scores) * size[0] * size[1] <= SCORES_MAX:

@@ -25,8 +25,9 @@ from services.core.types import ImageSize, Picture, Score, SkillArgs, SkillResul
 from services.models.aspect import within_ratio
 from services.models.palette import NO_CLASS, paint, palette
 from services.models.pixels import byte_tensors
-from services.models.semantic import semantic_map
-from services.models.torch_skill import TorchSkill
+from services.models.regions import tiles, whole
+from services.models.semantic import Look, semantic_map_of
+from services.models.torch_skill import TorchOptions, TorchSkill
 
 BRIEF_AREA_MIN = 0.005
 """Classes that cover less of the picture are left out of what a small planner is told."""
@@ -68,6 +69,18 @@ class OpenSeedResult(SkillResult):
         return {"labels": {label.name: round(label.area, 2) for label in self.labels if label.area >= BRIEF_AREA_MIN}}
 
 
+class OpenSeedOptions(TorchOptions):
+    """Settings of openseed."""
+
+    tiles: int = Field(
+        1,
+        ge=1,
+        le=4,
+        description="From 2 on: look at the picture also in this many overlapping tiles along each side, one pass "
+        "through the network for each: a small network names small things better so.",
+    )
+
+
 class OpenSeed(TorchSkill[OpenSeedArgs, OpenSeedResult]):
     """Says for every pixel of a picture what it belongs to.
 
@@ -81,6 +94,8 @@ class OpenSeed(TorchSkill[OpenSeedArgs, OpenSeedResult]):
     default_checkpoint = "facebook/mask2former-swin-large-ade-semantic"
     Args = OpenSeedArgs
     Result = OpenSeedResult
+    Options = OpenSeedOptions
+    settings: OpenSeedOptions
 
     def setup(self) -> None:
         from transformers import AutoImageProcessor, Mask2FormerForUniversalSegmentation
@@ -105,27 +120,38 @@ class OpenSeed(TorchSkill[OpenSeedArgs, OpenSeedResult]):
             return error
 
     def _segment(self, pictures: Sequence[Image.Image]) -> list[NDArray[np.int64]]:
-        """Maps of class ids [height, width], one forward for all pictures of one shape.
+        """Maps of class ids [height, width], one forward for all pictures and tiles of one shape.
 
         Pictures of different shapes are not padded to a common one: the pixel decoder would see the padding.
         """
         import torch
 
-        inputs = self._inputs(pictures)
+        count = self.settings.tiles
+        regions = [[whole(picture.size), *(tiles(picture.size, count) if count > 1 else [])] for picture in pictures]
+        inputs = self._inputs(
+            [region.cut(picture) for picture, mine in zip(pictures, regions, strict=True) for region in mine]
+        )
         by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for index, pixels in enumerate(inputs):
             by_shape[tuple(pixels.shape)].append(index)
-        maps: dict[int, NDArray[np.int64]] = {}
+        said: dict[int, tuple[Any, Any]] = {}
         with torch.inference_mode():
-            for (_, *grid), group in by_shape.items():
+            for group in by_shape.values():
                 outputs = self._model(pixel_values=self.pixels(torch.stack([inputs[index] for index in group])))
-                for index, classes, masks in zip(
-                    group, outputs.class_queries_logits, outputs.masks_queries_logits, strict=True
-                ):
-                    width, height = pictures[index].size
-                    found = semantic_map(classes, masks, (grid[0], grid[1]), (height, width))
-                    maps[index] = found.cpu().numpy()
-        return [maps[index] for index in range(len(pictures))]
+                said.update(
+                    zip(
+                        group, zip(outputs.class_queries_logits, outputs.masks_queries_logits, strict=True), strict=True
+                    )
+                )
+            maps, number = [], iter(range(len(inputs)))
+            for picture, mine in zip(pictures, regions, strict=True):
+                looks = []
+                for region in mine:
+                    index = next(number)
+                    height, width = inputs[index].shape[1:]
+                    looks.append(Look(region, *said[index], (height, width)))
+                maps.append(semantic_map_of(looks, (picture.height, picture.width)).cpu().numpy())
+        return maps
 
     def _inputs(self, pictures: Sequence[Image.Image]) -> list[Any]:
         """Normalised pictures [3, height, width], each at the size that the processor gives its shape."""

@@ -11,7 +11,7 @@ from services.core.errors import BadArguments, SkillError
 from services.core.skill import SkillCall
 from services.core.spec import Symbol
 from services.core.types import Box, ImageSize, MaskRLE, Point, Score, SkillArgs, SkillResult
-from services.models.sam import Prompt, Segment, segmenter
+from services.models.sam import Prompt, SamOptions, Segment, segmenter
 from services.models.torch_skill import TorchSkill
 
 PROMPTS_MAX = 64
@@ -65,9 +65,11 @@ class Sam(TorchSkill[SamArgs, SamResult]):
     produces = frozenset({Symbol.MASK})
     Args = SamArgs
     Result = SamResult
+    Options = SamOptions
+    settings: SamOptions
 
     def setup(self) -> None:
-        self._segmenter = segmenter(self)
+        self._segmenter = segmenter(self, self.settings.closer)
 
     def predict(self, batch: Sequence[SkillCall[SamArgs]]) -> Sequence[SamResult | SkillError]:
         asked = [prompts_of(call.args, index) for index, call in enumerate(batch)]

@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pydantic import Field
 
 from services.core.errors import BadArguments, SkillError
 from services.core.skill import SkillCall
 from services.core.spec import Symbol
 from services.core.types import ImageSize, MaskRLE, Score, SkillArgs, SkillResult
-from services.models.mask_pictures import inside
+from services.models.mask_pictures import box_around, inside
 from services.models.pixels import byte_tensors
-from services.models.torch_skill import TorchSkill
+from services.models.regions import around, joined, tiles
+from services.models.torch_skill import TorchOptions, TorchSkill
 
 
 class SeemArgs(SkillArgs):
@@ -45,6 +47,24 @@ class SeemResult(SkillResult):
         return {"found": bool(self.masks_rle), "score": round(self.score, 2), "area": round(self.area, 2)}
 
 
+class SeemOptions(TorchOptions):
+    """Settings of seem."""
+
+    closer: float | None = Field(
+        None,
+        ge=1.0,
+        le=8.0,
+        description="Look at the example in a square of this many times its longer side, not in its whole picture.",
+    )
+    tiles: int = Field(
+        1,
+        ge=1,
+        le=4,
+        description="Look at the picture in this many overlapping tiles along each side, one pass through the network "
+        "for each: a small network finds small things so.",
+    )
+
+
 class Seem(TorchSkill[SeemArgs, SeemResult]):
     """Finds in a picture what is marked in a reference picture.
 
@@ -57,6 +77,8 @@ class Seem(TorchSkill[SeemArgs, SeemResult]):
     default_checkpoint = "BAAI/seggpt-vit-large"
     Args = SeemArgs
     Result = SeemResult
+    Options = SeemOptions
+    settings: SeemOptions
 
     def setup(self) -> None:
         from transformers import AutoImageProcessor, SegGptForImageSegmentation
@@ -76,15 +98,35 @@ class Seem(TorchSkill[SeemArgs, SeemResult]):
                 answers[index] = _result(batch[index], confidence)
         return answers
 
-    def _paint(self, calls: Sequence[SkillCall[SeemArgs]], examples: Sequence[NDArray[np.bool_]]) -> Any:
+    def _paint(self, calls: Sequence[SkillCall[SeemArgs]], examples: Sequence[NDArray[np.bool_]]) -> list[Any]:
+        """How surely each pixel belongs, 0..1: for each call [height, width], at its own size where it has tiles."""
+        looks = []
+        for call, example in zip(calls, examples, strict=True):
+            reference, mask = call.images[Symbol.REFERENCE_IMAGE], example
+            if self.settings.closer is not None:
+                region = around(box_around(example), reference.size, self.settings.closer)
+                reference, mask = region.cut(reference), region.inside(example)
+            looks += [(tile.cut(call.image), reference, mask) for tile in tiles(call.image.size, self.settings.tiles)]
+        painted = iter(self._painted(*zip(*looks, strict=True)))
+        parts = [tiles(call.image.size, self.settings.tiles) for call in calls]
+        found = [[next(painted)[None] for _ in mine] for mine in parts]
+        # One look is enlarged once, with the picture; several must have the picture's size to lie over each other.
+        return [
+            maps[0][0] if len(maps) == 1 else joined(mine, maps, call.image.size)[0]
+            for mine, maps, call in zip(parts, found, calls, strict=True)
+        ]
+
+    def _painted(
+        self, pictures: Sequence[Image.Image], references: Sequence[Image.Image], masks: Sequence[NDArray[np.bool_]]
+    ) -> Any:
         """How surely each pixel belongs, [batch, height, width] in 0..1 at the network's size; one forward for all."""
         import torch
 
         size = self._processor.size
         inputs = self._processor(
-            images=byte_tensors([call.image for call in calls], self.device),
-            prompt_images=byte_tensors([call.images[Symbol.REFERENCE_IMAGE] for call in calls], self.device),
-            prompt_masks=[shrunk(example, size.height, size.width).astype(np.uint8) for example in examples],
+            images=byte_tensors(pictures, self.device),
+            prompt_images=byte_tensors(references, self.device),
+            prompt_masks=[shrunk(mask, size.height, size.width).astype(np.uint8) for mask in masks],
             num_labels=1,
             input_data_format="channels_first",
             return_tensors="pt",

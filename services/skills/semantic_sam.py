@@ -11,7 +11,7 @@ from services.core.errors import BadArguments, SkillError
 from services.core.skill import SkillCall
 from services.core.spec import Symbol
 from services.core.types import Box, ImageSize, MaskRLE, Point, Score, SkillArgs, SkillResult
-from services.models.sam import Prompt, Segment, segmenter
+from services.models.sam import Prompt, SamOptions, Segment, segmenter
 from services.models.torch_skill import TorchSkill
 
 PROMPTS_MAX = 32
@@ -89,9 +89,11 @@ class SemanticSam(TorchSkill[SemanticSamArgs, SemanticSamResult]):
     produces = frozenset({Symbol.MASK})
     Args = SemanticSamArgs
     Result = SemanticSamResult
+    Options = SamOptions
+    settings: SamOptions
 
     def setup(self) -> None:
-        self._segmenter = segmenter(self)
+        self._segmenter = segmenter(self, self.settings.closer)
 
     def predict(self, batch: Sequence[SkillCall[SemanticSamArgs]]) -> Sequence[SemanticSamResult | SkillError]:
         asked = [prompts_of(call.args, index) for index, call in enumerate(batch)]

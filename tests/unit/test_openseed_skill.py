@@ -84,6 +84,25 @@ def test_pictures_of_one_shape_share_a_forward(skill: OpenSeed, monkeypatch: pyt
     assert sorted(batches) == [1, 3]
 
 
+def test_tiles_are_seen_beside_the_whole_picture(skill: OpenSeed, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiled = OpenSeed(checkpoint=skill.checkpoint, tiles=2)
+    tiled.setup()
+    calls = [call(noise(size, seed)) for seed, size in enumerate(ODD_SIZES)]
+    for together, one in zip(tiled.predict(calls), calls, strict=True):
+        assert ids_of(together).shape == (one.image.height, one.image.width)
+        assert (ids_of(together) == ids_of(tiled.predict([one])[0])).mean() > 0.999
+    seen: list[tuple[int, int]] = []
+    inputs: Callable[..., Any] = tiled._inputs
+
+    def noted(pictures: Any) -> Any:
+        seen.extend(picture.size for picture in pictures)
+        return inputs(pictures)
+
+    monkeypatch.setattr(tiled, "_inputs", noted)
+    tiled.predict([call(noise((64, 80)))])
+    assert seen == [(64, 80), *[(40, 50)] * 4]
+
+
 def test_other_classes_stay_black_when_some_are_asked_for(skill: OpenSeed) -> None:
     picture = noise((97, 55))
     (whole,) = skill.predict([call(picture)])

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from services.core.errors import BadArguments
 from services.core.skill import SkillCall
 from services.core.spec import Symbol
-from services.models.sam import segment
+from services.models.regions import Region
+from services.models.sam import Prompt, on_region, segment
 from services.skills.sam import Sam, SamArgs, SamResult
 from tests.tiny import sam as tiny
 
@@ -184,3 +185,46 @@ def test_planners_are_told_boxes_and_never_run_length_codes(skill: Sam) -> None:
 
 def test_the_spec_says_that_a_mask_is_produced() -> None:
     assert Sam.spec().produces == {"masks_rle": Symbol.MASK}
+
+
+def test_a_closer_look_gives_as_many_masks_of_the_same_size(checkpoint: str, skill: Sam) -> None:
+    closer = Sam(checkpoint, closer=2.0)
+    closer.setup()
+    for size in [(1, 1), (400, 20), (97, 55)]:
+        picture = noise(*size)
+        found = answer(closer, picture, boxes=BOXES)
+        assert [code.to_array().shape for code in found.masks_rle] == [(size[1], size[0])] * len(BOXES)
+    points = [((0.2, 0.2),), ((0.2, 0.2), (0.9, 0.9)), ((0.9, 0.1),)]
+    labels = [(1,), (1, 0), (0,)]
+    assert len(answer(closer, noise(97, 55), points=points, point_labels=labels).masks_rle) == 3
+    # What fills the picture is not looked at again.
+    assert agree(answer(closer, noise(64, 64), boxes=BOXES[2:]), answer(skill, noise(64, 64), boxes=BOXES[2:]))
+
+
+def test_a_closer_look_sees_what_is_around_the_box_and_stays_there(checkpoint: str) -> None:
+    closer = Sam(checkpoint, closer=2.0)
+    closer.setup()
+    seen: list[tuple[Any, Any]] = []
+    looked = closer._segmenter._looked
+
+    def noted(pictures: Any, prompts: Any, *, candidates: bool) -> Any:
+        seen.append(([picture.size for picture in pictures], prompts))
+        return looked(pictures, prompts, candidates=candidates)
+
+    closer._segmenter._looked = noted  # type: ignore[method-assign]
+    found = answer(closer, noise(100, 100), boxes=[(0.4, 0.4, 0.6, 0.6), (0.0, 0.0, 0.2, 0.2)])
+    (_, first), (sizes, second) = seen
+    assert len(first) == len(second) == 2
+    assert sizes == [(40, 40), (40, 40)]
+    assert second[0].box == pytest.approx((0.25, 0.25, 0.75, 0.75))
+    assert second[1].box == pytest.approx((0.0, 0.0, 0.5, 0.5))
+    masks = [code.to_array() for code in found.masks_rle]
+    assert not masks[0][:30].any()
+    assert not masks[1][40:].any()
+
+
+def test_points_outside_a_region_are_left_out() -> None:
+    region, size = Region(0, 0, 50, 50), (100, 100)
+    prompt = Prompt(3, points=((0.25, 0.25), (0.9, 0.9)), labels=(1, 0))
+    assert on_region(prompt, region, size) == Prompt(3, points=((0.5, 0.5),), labels=(1,))
+    assert on_region(Prompt(3, points=((0.9, 0.9), (0.1, 0.1)), labels=(1, 0)), region, size) is None

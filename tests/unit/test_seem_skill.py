@@ -102,6 +102,42 @@ def test_a_batch_of_odd_pictures_is_one_forward_and_gives_what_each_gives_alone(
     assert batches == [len(calls)]
 
 
+@pytest.fixture(scope="module")
+def closer(skill: Seem) -> Seem:
+    """The same network, which looks at the example alone and at tiles of the picture."""
+    loaded = Seem(checkpoint=skill.checkpoint, closer=2.0, tiles=2)
+    loaded.setup()
+    return loaded
+
+
+def test_closer_looks_at_odd_pictures_give_what_each_gives_alone(closer: Seem) -> None:
+    calls = [call(noise(size, seed), threshold=0.3) for seed, size in enumerate(ODD_SIZES)]
+    for together, one in zip(closer.predict(calls), calls, strict=True):
+        mask = mask_of(together)
+        assert mask.shape == (one.image.height, one.image.width)
+        assert (mask == mask_of(closer.predict([one])[0])).mean() > 0.999
+
+
+def test_the_example_is_seen_alone_and_the_picture_in_tiles(closer: Seem, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def painted(pictures: Any, references: Any, masks: Any) -> torch.Tensor:
+        seen.update(pictures=pictures, references=references, masks=masks)
+        # Each tile is painted in a brightness of its own.
+        return torch.linspace(0.2, 0.8, len(pictures))[:, None, None].expand(-1, SIDE, SIDE)
+
+    monkeypatch.setattr(closer, "_painted", painted)
+    mask = Image.new("RGB", (40, 30))
+    mask.paste((255, 255, 255), (20, 10, 26, 16))
+    (answer,) = closer.predict([call(noise((80, 64)), mask, threshold=0.7)])
+    assert [picture.size for picture in seen["pictures"]] == [(50, 40)] * 4
+    assert {picture.size for picture in seen["references"]} == {(12, 12)}
+    assert all(mask.sum() == 36 for mask in seen["masks"])
+    found = mask_of(answer)
+    assert found[-1, -1]
+    assert not found[:40, :50].any()
+
+
 def test_nothing_like_the_example_is_an_empty_result(skill: Seem) -> None:
     (answer,) = skill.predict([call(noise((97, 55)), threshold=0.9999)])
     assert isinstance(answer, SeemResult)

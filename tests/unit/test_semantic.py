@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from services.models import semantic
-from services.models.semantic import class_scores, semantic_map
+from services.models.regions import tiles, whole
+from services.models.semantic import Look, class_scores, semantic_map, semantic_map_of
 
 
 def logits(
@@ -52,3 +53,24 @@ def test_scores_of_a_huge_input_are_formed_at_a_smaller_size(monkeypatch: pytest
     classes, masks = logits(0)
     assert class_scores(classes, masks, (200, 50)).numel() <= 1200
     assert semantic_map(classes, masks, (200, 50), (200, 50)).shape == (200, 50)
+
+
+def flat(best: int, sureness: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of one query that sees the class `best` everywhere."""
+    classes = torch.zeros(1, 4)
+    classes[0, best] = sureness
+    return classes, torch.full((1, 8, 8), 9.0)
+
+
+@pytest.mark.parametrize("most", [semantic.SCORES_MAX, 300])
+def test_a_closer_look_counts_where_it_looks(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(semantic, "SCORES_MAX", most)
+    size = (40, 30)
+    looks = [Look(whole(size), *flat(0, 2.0), (8, 8))]
+    assert (semantic_map_of(looks, (30, 40)) == 0).all()
+    sure = (9.0, 0.0, 0.0, 0.0)
+    looks += [Look(part, *flat(2, sureness), (8, 8)) for part, sureness in zip(tiles(size, 2), sure, strict=True)]
+    found = semantic_map_of(looks, (30, 40))
+    assert found.shape == (30, 40)
+    assert (found[:8, :10] == 2).all()
+    assert (found[-8:, -10:] == 0).all()

@@ -38,9 +38,13 @@ def predict(skill: SemanticSam, *calls: dict[str, Any], size: tuple[int, int] = 
     "args", [{"point": [(0.3, 0.4), (0.0, 1.0)]}, {"boxes": [(0.1, 0.1, 0.5, 0.5), (0.2, 0.2, 0.2, 0.2)]}]
 )
 @pytest.mark.parametrize("size", [(80, 60), (1, 1), (640, 32)])
+@pytest.mark.parametrize("closer", [None, 2.0])
 def test_each_prompt_gives_masks_from_fine_to_coarse(
-    skill: SemanticSam, args: dict[str, Any], size: tuple[int, int]
+    skill: SemanticSam, args: dict[str, Any], size: tuple[int, int], closer: float | None
 ) -> None:
+    if closer is not None:
+        skill = SemanticSam(skill.checkpoint, closer=closer)
+        skill.setup()
     (found,) = predict(skill, args, size=size)
     assert isinstance(found, SemanticSamResult)
     assert len(found.levels) == len(found.masks_rle) == 2

@@ -46,8 +46,12 @@ _PAINTING: Final = MappingProxyType({"steps": 16, "guidance": 4.0})
 _TUNED: Final = MappingProxyType({**_PAINTING, "base": "embedded:stable_diffusion"})
 
 EMBEDDED: Final[Mapping[str, Setup]] = MappingProxyType(
-    {name: Setup(f"embedded:{name}") for name in ("sam", "openseed", "semantic_sam", "seem", "ram")}
-    | {
+    {
+        "ram": Setup("embedded:ram"),
+        "sam": Setup("embedded:sam", {"closer": 2.0}),
+        "semantic_sam": Setup("embedded:semantic_sam", {"closer": 2.5}),
+        "openseed": Setup("embedded:openseed", {"tiles": 2}),
+        "seem": Setup("embedded:seem", {"closer": 2.0, "tiles": 2}),
         "grounding_dino": Setup("embedded:grounding_dino", {"one_phrase": True}),
         "blip2": Setup("embedded:blip2", {"max_new_tokens": 60}, batch=16),
         "clip_retrieval": Setup("embedded:clip", batch=16),
