@@ -11,6 +11,7 @@ from pydantic import Field
 from services.core.errors import SkillError
 from services.core.skill import SkillCall
 from services.core.types import ImageSize, Score, SkillArgs, SkillResult
+from services.models.regions import tiles, whole
 from services.models.torch_skill import TorchOptions, TorchSkill
 
 
@@ -30,8 +31,15 @@ class RamResult(SkillResult):
 
 
 class RamOptions(TorchOptions):
-    """Settings of ram; those added here are for the original project's `.pth` files alone."""
+    """Settings of ram; the last three are for the original project's `.pth` files alone."""
 
+    tiles: int = Field(
+        1,
+        ge=1,
+        le=4,
+        description="From 2 on: look at the picture also in this many overlapping tiles along each side, one pass "
+        "through the network for each. A tag's score is the mean of the whole picture's and the best tile's.",
+    )
     tags: Path | None = Field(None, description="Text file with one tag a line; `ram_tag_list.txt` beside the weights.")
     thresholds: Path | None = Field(
         None, description="Text file with one score a line; `ram_tag_list_threshold.txt` beside the weights, else 0.68."
@@ -67,10 +75,19 @@ class RamSkill(TorchSkill[RamArgs, RamResult]):
 
         from services.models.ram.preprocess import pixels_of
 
-        pixels = self.pixels(pixels_of([call.image for call in batch], self._model.config))
+        count = self.settings.tiles
+        looks = [
+            region.cut(call.image)
+            for call in batch
+            for region in (whole(call.image.size), *(tiles(call.image.size, count) if count > 1 else ()))
+        ]
+        pixels = self.pixels(pixels_of(looks, self._model.config))
         with torch.inference_mode():
             scores = self._model(pixels).float().sigmoid().cpu()
-        return [self._result(row, call.image.size) for row, call in zip(scores, batch, strict=True)]
+        scores = scores.view(len(batch), -1, scores.shape[-1])
+        if count > 1:
+            scores = (scores[:, :1] + scores[:, 1:].amax(dim=1, keepdim=True)) / 2
+        return [self._result(row, call.image.size) for row, call in zip(scores[:, 0], batch, strict=True)]
 
     def _result(self, scores: Any, size: tuple[int, int]) -> RamResult:
         """What a picture's scores [tags] say."""

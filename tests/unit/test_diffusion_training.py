@@ -68,6 +68,13 @@ def test_timesteps_cover_all_and_favour_the_middle() -> None:
     assert 0.4 < float(middle) < 0.6
 
 
+def test_a_share_of_the_latents_is_nothing_but_noise() -> None:
+    latents = torch.ones(8, 4, 8, 8)
+    wanted = noised(latents, networks.scheduler(), torch.Generator().manual_seed(1), last=0.75)
+    assert (wanted.timesteps == 999).sum() == 6
+    torch.testing.assert_close(wanted.velocity[:6], -latents[:6])  # the picture itself: the prompt alone tells it
+
+
 def test_the_velocity_leads_back_to_the_latents() -> None:
     scheduler = networks.scheduler()
     latents = torch.randn(16, 4, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -121,6 +128,12 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("checkpoints")
 
 
+def optimised(recipe: Any, model: Any) -> list[Any]:
+    """Every parameter that the optimizer gets."""
+    given = recipe.parameters(model)
+    return [parameter for part in given for parameter in (part["params"] if isinstance(part, dict) else [part])]
+
+
 def made(name: str, checkpoints: Path, **given: Any) -> tuple[Any, Any]:
     """A recipe at the least size, and its model after a step; its checkpoint is written."""
     recipe_type = recipe_class(name)
@@ -136,7 +149,7 @@ def made(name: str, checkpoints: Path, **given: Any) -> tuple[Any, Any]:
     model = recipe.build()
     losses = recipe.loss(model, recipe.batch(np.random.default_rng(0)))
     losses["loss"].backward()
-    learned = [parameter for parameter in recipe.parameters(model) if parameter.grad is not None]
+    learned = [parameter for parameter in optimised(recipe, model) if parameter.grad is not None]
     assert learned
     with torch.no_grad():
         for parameter in learned:
@@ -157,6 +170,27 @@ def test_a_recipe_trains_scores_and_shows(name: str, checkpoints: Path) -> None:
     assert isinstance(shown, Image.Image)
     one, other = (recipe.batch(np.random.default_rng(3)) for _ in range(2))
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_pictures_of_a_pool_are_painted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, model = made("stable_diffusion", tmp_path, pool=6, drop=0.0)
+    kept = recipe._pool
+    monkeypatch.setattr(recipe, "examples", lambda *_: pytest.fail("painted again"))
+    batch = recipe.batch(np.random.default_rng(1))
+    assert set(batch) == {"tokens", "latents"}
+    for tokens, latents in zip(batch["tokens"], batch["latents"], strict=True):
+        assert any(
+            torch.equal(tokens, kept["tokens"][row]) and torch.equal(latents, kept["latents"][row]) for row in range(6)
+        )
+    assert torch.isfinite(recipe.loss(model, batch)["loss"])
+
+
+def test_what_reads_the_prompt_learns_at_its_own_rate(tmp_path: Path) -> None:
+    recipe, model = made("stable_diffusion", tmp_path, learning_rate=1e-4, text_rate=3.0)
+    rest, reading = recipe.parameters(model)
+    assert reading["lr"] == pytest.approx(3e-4)
+    assert {id(each) for each in model.text_encoder.parameters()} < {id(each) for each in reading["params"]}
+    assert len(rest["params"]) + len(reading["params"]) == len(list(model.parameters()))
 
 
 def test_a_frozen_encoder_stays_while_the_decoder_learns(tmp_path: Path) -> None:

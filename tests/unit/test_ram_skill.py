@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +48,38 @@ def test_a_batch_of_odd_sizes_is_answered_as_each_picture_alone(skill: RamSkill)
         (alone,) = tagged(skill, picture)
         assert alone.tags == answer.tags
         assert alone.scores == pytest.approx(answer.scores, abs=1e-5)
+
+
+def test_tiles_tell_what_the_whole_picture_hides(skill: RamSkill, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiled = RamSkill(checkpoint=skill.checkpoint, tiles=2)
+    tiled.setup()
+    monkeypatch.setattr(tiled, "_thresholds", torch.zeros(len(tiny.TAGS)))
+    pictures = [noise(1, 1), noise(600, 30), noise(64, 80)]
+    together = tagged(tiled, *pictures)
+    for picture, answer in zip(pictures, together, strict=True):
+        (alone,) = tagged(tiled, picture)
+        assert (answer.tags, answer.size) == (alone.tags, alone.size)
+    # Five looks at each picture: the whole, then its tiles.
+    scores = torch.full((2, 5, len(tiny.TAGS)), 0.1)
+    scores[0, 0, 0] = scores[0, 3, 1] = scores[1, 0, 2] = scores[1, 1, 2] = 0.9
+    monkeypatch.setattr(tiled, "_model", Said(tiled._model.config, torch.logit(scores).flatten(0, 1)))
+    first, second = tagged(tiled, noise(64, 64), noise(64, 64))
+    assert dict(zip(first.tags, first.scores, strict=True))[tiny.TAGS[0]] == pytest.approx(0.5)
+    assert dict(zip(first.tags, first.scores, strict=True))[tiny.TAGS[1]] == pytest.approx(0.5)
+    assert second.tags[0] == tiny.TAGS[2]
+    assert second.scores[0] == pytest.approx(0.9)
+
+
+class Said:
+    """A network that says what it is told to."""
+
+    def __init__(self, config: Any, logits: torch.Tensor) -> None:
+        self.config = config
+        self._logits = logits
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        assert len(pixels) == len(self._logits)
+        return self._logits
 
 
 def test_a_picture_above_no_threshold_has_no_tags(skill: RamSkill, monkeypatch: pytest.MonkeyPatch) -> None:

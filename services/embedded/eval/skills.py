@@ -47,7 +47,7 @@ _TUNED: Final = MappingProxyType({**_PAINTING, "base": "embedded:stable_diffusio
 
 EMBEDDED: Final[Mapping[str, Setup]] = MappingProxyType(
     {
-        "ram": Setup("embedded:ram"),
+        "ram": Setup("embedded:ram", {"tiles": 2}),
         "sam": Setup("embedded:sam", {"closer": 2.0}),
         "semantic_sam": Setup("embedded:semantic_sam", {"closer": 2.5}),
         "openseed": Setup("embedded:openseed", {"tiles": 2}),

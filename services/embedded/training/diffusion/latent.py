@@ -29,6 +29,10 @@ class LatentConfig(RecipeConfig):
     ema: float = 0.999
     size: int = Field(96, multiple_of=16, description="Side of the pictures that are painted, pixels.")
     drop: float = Field(0.1, ge=0, lt=1, description="Share of prompts left empty, so that guidance can be learned.")
+    last: float = Field(
+        0.0, ge=0, le=1, description="Share of samples of noise alone, where the prompt is all there is."
+    )
+    text_rate: float = Field(1.0, gt=0, description="Learning rate of what reads the prompt, in those of the rest.")
     dev_pictures: int = Field(256, gt=0, description="Pictures on which figures are taken.")
     shown_steps: int = Field(16, gt=0, description="Denoising steps of the pictures shown.")
     shown_guidance: float = Field(4.0, ge=1, description="Guidance of the pictures shown.")
@@ -77,22 +81,26 @@ class LatentRecipe(Recipe[ConfigT]):
         """Prompts, and arrays [count, ...] by name, `pictures` among them."""
 
     def batch(self, rng: np.random.Generator) -> dict[str, Any]:
-        prompts, arrays = self.examples(rng, self.config.batch_size)
-        dropped = rng.random(len(prompts)) < self.config.drop
-        return self._tensors(["" if drop else prompt for prompt, drop in zip(prompts, dropped, strict=True)], arrays)
+        return self._dropped(self._tensors(*self.examples(rng, self.config.batch_size)), rng)
+
+    def _dropped(self, batch: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        """The batch with some prompts left empty."""
+        left_out = rng.random(len(batch["tokens"])) < self.config.drop
+        batch["tokens"][torch.from_numpy(left_out)] = token_ids(self.tokenizer, [""])
+        return batch
 
     def _tensors(self, prompts: list[str], arrays: dict[str, NDArray[np.uint8]]) -> dict[str, Any]:
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return tensors | {"tokens": token_ids(self.tokenizer, prompts)}
 
     def loss(self, model: Any, batch: dict[str, Any]) -> dict[str, Any]:
-        return {"loss": self._velocity_loss(model, batch)[0]}
+        return {"loss": self._velocity_loss(model, batch, last=self.config.last)[0]}
 
     def _velocity_loss(
-        self, model: Any, batch: dict[str, Any], generator: torch.Generator | None = None
+        self, model: Any, batch: dict[str, Any], generator: torch.Generator | None = None, last: float = 0.0
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss, and the variance of what was to be said."""
-        wanted = noised(self.encoded(as_pixels(batch["pictures"]), generator), self.scheduler, generator)
+        wanted = noised(self.latents(batch, generator), self.scheduler, generator, last=last)
         said = self.said(model, wanted.latents, wanted.timesteps, batch)
         return velocity_loss(said, wanted), wanted.velocity.var()
 
@@ -100,6 +108,10 @@ class LatentRecipe(Recipe[ConfigT]):
         """The network's velocity. Recipes with conditioning channels add them here."""
         said: torch.Tensor = model(latents, timesteps, batch["tokens"])
         return said
+
+    def latents(self, batch: dict[str, Any], generator: torch.Generator | None = None) -> torch.Tensor:
+        """What is to be painted, [batch, 4, height, width]."""
+        return self.encoded(as_pixels(batch["pictures"]), generator)
 
     def encoded(self, pixels: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """Scaled latents, drawn from the autoencoder's posterior."""
@@ -111,18 +123,27 @@ class LatentRecipe(Recipe[ConfigT]):
         with torch.no_grad():
             return self.vae.to(pixels.device).encode(pixels).latent_dist
 
+    def parameters(self, model: Any) -> Any:
+        reading: list[torch.nn.Parameter] = []
+        rest: list[torch.nn.Parameter] = []
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                (reading if "text_encoder" in name or ".attn2." in name else rest).append(parameter)
+        return [{"params": rest}, {"params": reading, "lr": self.config.text_rate * self.config.learning_rate}]
+
     def evaluate(self, model: Any) -> dict[str, float]:
-        """How much of the velocity's variance the network explains on scenes that it was not trained on."""
+        """How much of the velocity's variance the network explains on scenes that it was not trained on: over all
+        timesteps, and at the last one (`told`)."""
         device = next(model.parameters()).device
-        losses, variances = [], []
+        sums = torch.zeros(2, 2)
         for start in range(0, self.config.dev_pictures, 32):
             prompts, arrays = self.examples(np.random.default_rng([DEV, start]), 32)
             batch = {name: value.to(device) for name, value in self._tensors(prompts, arrays).items()}
-            generator = torch.Generator("cpu").manual_seed(start)
-            loss, variance = self._velocity_loss(model, batch, generator)
-            losses.append(float(loss))
-            variances.append(float(variance))
-        return {"explained": 1.0 - sum(losses) / sum(variances)}
+            for row, last in enumerate((0.0, 1.0)):
+                loss = self._velocity_loss(model, batch, torch.Generator("cpu").manual_seed(start), last)
+                sums[row] += torch.stack([value.float().cpu() for value in loss])
+        explained, told = (1.0 - sums[:, 0] / sums[:, 1]).tolist()
+        return {"explained": explained, "told": told}
 
     @abstractmethod
     def pipeline(self, model: Any) -> Any:

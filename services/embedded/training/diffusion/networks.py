@@ -38,7 +38,8 @@ def load_vae(folder: Path) -> Any:
     """The trained autoencoder, frozen."""
     from diffusers import AutoencoderKL
 
-    return AutoencoderKL.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
+    vae = AutoencoderKL.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
+    return vae.to(memory_format=torch.channels_last)
 
 
 def build_text_encoder(tokenizer: Any) -> Any:

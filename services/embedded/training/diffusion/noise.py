@@ -23,9 +23,18 @@ class Noised:
     velocity: torch.Tensor
 
 
-def noised(latents: torch.Tensor, scheduler: Any, generator: torch.Generator | None = None) -> Noised:
-    """Noise each latent to a random timestep."""
-    steps = random_timesteps(len(latents), scheduler.config.num_train_timesteps, generator).to(latents.device)
+def noised(
+    latents: torch.Tensor, scheduler: Any, generator: torch.Generator | None = None, *, last: float = 0.0
+) -> Noised:
+    """Noise each latent to a random timestep.
+
+    Args:
+        last: share of the latents, the first of the batch, that are put at the last timestep: nothing but noise.
+    """
+    count = scheduler.config.num_train_timesteps
+    steps = random_timesteps(len(latents), count, generator)
+    steps[: round(last * len(latents))] = count - 1
+    steps = steps.to(latents.device)
     noise = torch.randn(latents.shape, generator=generator, device=generator.device if generator else latents.device)
     noise = noise.to(latents.device)
     return Noised(scheduler.add_noise(latents, noise, steps), steps, scheduler.get_velocity(latents, noise, steps))

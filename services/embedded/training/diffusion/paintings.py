@@ -14,14 +14,14 @@ from services.embedded.world.concepts import BACKGROUNDS, SPRITE_NAMES
 from services.embedded.world.scene import Scene, SceneObject, sample_colour, sample_concept
 
 STYLE: Final = "fluent3d"
-_COUNT_WEIGHTS: Final = (0.55, 0.3, 0.15)
-_SIZES: Final = ((0.46, 0.6), (0.34, 0.44), (0.24, 0.31))
+_COUNT_WEIGHTS: Final = (0.85, 0.11, 0.04)
+_SIZES: Final = ((0.5, 0.58), (0.36, 0.42), (0.25, 0.3))
 _DISTANCES: Final = (0.0, 0.46, 0.31)
 """Least and largest size of each object, and how far apart places are, by the number of objects; shares of the side."""
 _HEIGHT: Final = 0.58
-_SPREAD: Final = 0.03
+_SPREAD: Final = 0.015
 """How far objects stand from their places."""
-_BACKGROUND_SEEDS: Final = 64
+_BACKGROUND_SEEDS: Final = 16
 _FITTING_SHARE: Final = 0.3
 """How often a concept is one that the world puts on the background: a prompt may put anything anywhere."""
 
