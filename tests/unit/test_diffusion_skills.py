@@ -18,6 +18,7 @@ from services.core.loading import load_skill
 from services.core.skill import SkillCall
 from services.core.spec import Symbol
 from services.models.diffusion.contract import PaintedPicture
+from services.models.diffusion.keeping import kept
 from services.models.diffusion.loading import SCHEDULERS
 from services.skills.inpainting import cell_mask
 
@@ -227,6 +228,27 @@ def test_the_instruction_and_the_picture_both_guide_an_edit(loaded: Loaded) -> N
     )
     assert np.abs(pixels(usual) - pixels(other_words)).max() > 5
     assert np.abs(pixels(usual) - pixels(closer)).max() > 5
+
+
+@pytest.mark.parametrize("size", [(1, 1), (400, 20), (64, 48)])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_edit_keeps_what_it_changes_little(tmp_path: Path, size: tuple[int, int], dtype: str) -> None:
+    tiny = importlib.import_module("tests.tiny.instruct_pix2pix")
+    skill = load_skill("instruct_pix2pix")(tiny.make(tmp_path), **tiny.OPTIONS, dtype=dtype, keep_below=0.9)
+    skill.setup()
+    asked = call(skill, size, steps=1)
+    (answer,) = paint(skill, asked)
+    # No painting of random weights changes that much.
+    assert np.array_equal(pixels(answer), np.asarray(asked.image))
+
+
+def test_only_what_changes_is_taken_from_the_painting() -> None:
+    given, lossy = noise(96, 64), Image.new("RGB", (96, 64), (100, 100, 100))
+    painted = lossy.copy()
+    painted.paste((250, 250, 250), (0, 0, 40, 64))
+    mixed = np.asarray(kept(given, painted, lossy, 0.1))
+    assert (mixed[:, :36] == 250).all()
+    assert np.array_equal(mixed[:, 46:], np.asarray(given)[:, 46:])
 
 
 def test_a_picture_that_the_safety_checker_flags_is_withheld(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
