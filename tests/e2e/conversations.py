@@ -132,10 +132,8 @@ def the_next_question_is_about_the_last_picture(way: Way, platform: Platform) ->
 
 
 def tags_are_right(tags: Iterable[str]) -> bool:
-    """Of the scene on grass: the pig is named, and nothing that is not there. How many things a tagger of this size
-    misses is for `llava-plus embedded eval` to say."""
-    found = set(tags)
-    return "pig" in found and found <= {"pig", "koala", "grass"}
+    """Of the scene on grass: both things are named, and nothing that is not there."""
+    return {"pig", "koala"} <= set(tags) <= {"pig", "koala", "grass"}
 
 
 def tags_boxes_and_masks_of_one_picture(way: Way, platform: Platform) -> None:
