@@ -90,6 +90,11 @@ def tiles(size: tuple[int, int], count: int) -> list[Region]:
     return [Region(left, top, right, bottom) for top, bottom in rows for left, right in columns]
 
 
+def whole_and_tiles(size: tuple[int, int], count: int) -> list[Region]:
+    """All of a picture of `size` (width, height), and from a `count` of 2 on its tiles besides."""
+    return [whole(size), *(tiles(size, count) if count > 1 else [])]
+
+
 def joined(regions: Sequence[Region], maps: Sequence[Any], size: tuple[int, int]) -> Any:
     """What a network said of regions that cover a picture together, as one map: the mean of those that see a place.
 

@@ -25,7 +25,7 @@ from services.core.types import ImageSize, Picture, Score, SkillArgs, SkillResul
 from services.models.aspect import within_ratio
 from services.models.palette import NO_CLASS, paint, palette
 from services.models.pixels import byte_tensors
-from services.models.regions import tiles, whole
+from services.models.regions import whole_and_tiles
 from services.models.semantic import Look, semantic_map_of
 from services.models.torch_skill import TorchOptions, TorchSkill
 
@@ -126,8 +126,7 @@ class OpenSeed(TorchSkill[OpenSeedArgs, OpenSeedResult]):
         """
         import torch
 
-        count = self.settings.tiles
-        regions = [[whole(picture.size), *(tiles(picture.size, count) if count > 1 else [])] for picture in pictures]
+        regions = [whole_and_tiles(picture.size, self.settings.tiles) for picture in pictures]
         inputs = self._inputs(
             [region.cut(picture) for picture, mine in zip(pictures, regions, strict=True) for region in mine]
         )

@@ -11,7 +11,7 @@ from pydantic import Field
 from services.core.errors import SkillError
 from services.core.skill import SkillCall
 from services.core.types import ImageSize, Score, SkillArgs, SkillResult
-from services.models.regions import tiles, whole
+from services.models.regions import whole_and_tiles
 from services.models.torch_skill import TorchOptions, TorchSkill
 
 
@@ -76,11 +76,7 @@ class RamSkill(TorchSkill[RamArgs, RamResult]):
         from services.models.ram.preprocess import pixels_of
 
         count = self.settings.tiles
-        looks = [
-            region.cut(call.image)
-            for call in batch
-            for region in (whole(call.image.size), *(tiles(call.image.size, count) if count > 1 else ()))
-        ]
+        looks = [region.cut(call.image) for call in batch for region in whole_and_tiles(call.image.size, count)]
         pixels = self.pixels(pixels_of(looks, self._model.config))
         with torch.inference_mode():
             scores = self._model(pixels).float().sigmoid().cpu()
