@@ -100,15 +100,15 @@ class Seem(TorchSkill[SeemArgs, SeemResult]):
 
     def _paint(self, calls: Sequence[SkillCall[SeemArgs]], examples: Sequence[NDArray[np.bool_]]) -> list[Any]:
         """How surely each pixel belongs, 0..1: for each call [height, width], at its own size where it has tiles."""
+        parts = [tiles(call.image.size, self.settings.tiles) for call in calls]
         looks = []
-        for call, example in zip(calls, examples, strict=True):
+        for call, example, mine in zip(calls, examples, parts, strict=True):
             reference, mask = call.images[Symbol.REFERENCE_IMAGE], example
             if self.settings.closer is not None:
                 region = around(box_around(example), reference.size, self.settings.closer)
                 reference, mask = region.cut(reference), region.inside(example)
-            looks += [(tile.cut(call.image), reference, mask) for tile in tiles(call.image.size, self.settings.tiles)]
+            looks += [(tile.cut(call.image), reference, mask) for tile in mine]
         painted = iter(self._painted(*zip(*looks, strict=True)))
-        parts = [tiles(call.image.size, self.settings.tiles) for call in calls]
         found = [[next(painted)[None] for _ in mine] for mine in parts]
         # One look is enlarged once, with the picture; several must have the picture's size to lie over each other.
         return [

@@ -201,7 +201,9 @@ def test_a_closer_look_gives_as_many_masks_of_the_same_size(checkpoint: str, ski
     assert agree(answer(closer, noise(64, 64), boxes=BOXES[2:]), answer(skill, noise(64, 64), boxes=BOXES[2:]))
 
 
-def test_a_closer_look_sees_what_is_around_the_box_and_stays_there(checkpoint: str) -> None:
+def test_a_closer_look_sees_what_is_around_the_box_and_stays_there(
+    checkpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     closer = Sam(checkpoint, closer=2.0)
     closer.setup()
     seen: list[tuple[Any, Any]] = []
@@ -211,7 +213,7 @@ def test_a_closer_look_sees_what_is_around_the_box_and_stays_there(checkpoint: s
         seen.append(([picture.size for picture in pictures], prompts))
         return looked(pictures, prompts, candidates=candidates)
 
-    closer._segmenter._looked = noted  # type: ignore[method-assign]
+    monkeypatch.setattr(closer._segmenter, "_looked", noted)
     found = answer(closer, noise(100, 100), boxes=[(0.4, 0.4, 0.6, 0.6), (0.0, 0.0, 0.2, 0.2)])
     (_, first), (sizes, second) = seen
     assert len(first) == len(second) == 2
