@@ -266,14 +266,16 @@ class Planner:
                 yield PlannerDone(wanted, 90, 20)
                 return
             said = _small_talk(last.text, request)
-        for piece in _pieces(said):
-            yield PlannerDelta(piece)
-            await asyncio.sleep(0)
-        if isinstance(last, UserTurn) and "hang" in last.text:
-            try:
+        try:
+            for piece in _pieces(said):
+                yield PlannerDelta(piece)
+                await asyncio.sleep(0)
+            if isinstance(last, UserTurn) and "hang" in last.text:
                 await asyncio.Event().wait()
-            finally:
-                self.cancelled.set()
+        except (asyncio.CancelledError, GeneratorExit):
+            # Also between two pieces: the page may stop it as soon as it shows the first.
+            self.cancelled.set()
+            raise
         yield PlannerDone(PlannerOutput(thoughts="I can answer now.", value=said), 120, 30)
 
     async def ready(self) -> bool:
