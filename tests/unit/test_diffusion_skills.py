@@ -199,6 +199,29 @@ def test_inpainting_takes_a_mask_of_another_size(loaded: Loaded) -> None:
     assert not changed[50:].any()
 
 
+def test_inpainting_closer_paints_on_what_is_around_the_mask_alone(tmp_path: Path) -> None:
+    from tests.tiny.inpainting import OPTIONS, make
+
+    make(tmp_path)
+    painted = {}
+    for closer in (None, 2.0):
+        skill = load_skill("inpainting")(str(tmp_path), **{**OPTIONS, "closer": closer})
+        skill.setup()
+        asked = call(skill, (200, 120), marked=mask(200, 120, (150, 40, 190, 60)), seed=3)
+        elsewhere = asked.image.copy()
+        elsewhere.paste((255, 0, 0), (0, 0, 90, 120))
+        other = replace(asked, images={**asked.images, Symbol.IMAGE: elsewhere})
+        painted[closer] = [pixels(answer) for answer in paint(skill, asked, other)]
+    for one, _ in painted.values():
+        assert one.shape == (120, 200, 3)
+        changed = np.argwhere((one != np.asarray(asked.image)).any(axis=2))
+        assert changed.min(axis=0).tolist() == [40, 150]
+        assert changed.max(axis=0).tolist() == [59, 189]
+    inside = np.s_[40:60, 150:190]
+    assert np.array_equal(*(one[inside] for one in painted[2.0]))
+    assert not np.array_equal(*(one[inside] for one in painted[None]))
+
+
 def test_inpainting_refuses_an_empty_mask(loaded: Loaded) -> None:
     skill = loaded["inpainting"]
     (answer,) = skill.predict([call(skill, marked=Image.new("RGB", (64, 64), (127, 127, 127)))])

@@ -168,17 +168,21 @@ class SamRecipe(Recipe[SamRecipeConfig]):
         return {name: float(np.mean(values)) for name, values in found.items()}
 
     def save(self, model: Any, folder: Path) -> None:
-        from transformers import SamImageProcessor, SamProcessor
+        from transformers import SamProcessor
 
         model.sam.save_pretrained(folder)
+        SamProcessor(self._image_processor()).save_pretrained(folder)
+
+    def _image_processor(self) -> Any:
+        from transformers import SamImageProcessor
+
         side = self.config.size
-        processor = SamImageProcessor(
+        return SamImageProcessor(
             size={"longest_edge": side},
             mask_size={"longest_edge": side // 2},
             pad_size={"height": side, "width": side},
             mask_pad_size={"height": side // 2, "width": side // 2},
         )
-        SamProcessor(processor).save_pretrained(folder)
 
 
 def cell_loss(cells: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from services.models.regions import Region
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 OBJECT_AREA_MIN = 0.002
@@ -40,8 +42,21 @@ def varied_view(
     """A square crop of at least `crop_min` of the side, maybe mirrored, in slightly other light."""
     full = image.shape[0]
     part = int(full * rng.uniform(crop_min, 1.0)) if rng.random() < 0.6 else full
-    top, left = rng.integers(0, full - part + 1, size=2)
-    window = np.s_[top : top + part, left : left + part]
+    top, left = (int(start) for start in rng.integers(0, full - part + 1, size=2))
+    return varied_region(image, instances, Region(left, top, left + part, top + part), side, rng, flip=flip)
+
+
+def varied_region(
+    image: NDArray[np.uint8],
+    instances: NDArray[np.uint8],
+    region: Region,
+    side: int,
+    rng: np.random.Generator,
+    *,
+    flip: bool = True,
+) -> View:
+    """A square region, maybe mirrored, in slightly other light."""
+    window = np.s_[region.top : region.bottom, region.left : region.right]
     image, instances = image[window], instances[window]
     if flip and rng.random() < 0.5:
         image, instances = image[:, ::-1], instances[:, ::-1]

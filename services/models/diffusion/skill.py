@@ -30,7 +30,7 @@ class Canvas:
     """What a call paints on.
 
     Attributes:
-        size: of the result.
+        size: of what is painted: the result, or a part of it.
         working: what the pipeline paints at.
         pictures: at working size, by the pipeline's keyword for them.
         settings: the pipeline's further keywords; calls share a batch when these and `working` are equal.
@@ -99,7 +99,7 @@ class DiffusionSkill(TorchSkill[ArgsT, PaintedPicture]):
         """
 
     def finish(self, call: SkillCall[ArgsT], painted: Image.Image) -> Image.Image:
-        """The result's picture, from what was painted, which already has the result's size."""
+        """The result's picture, from what was painted, which already has the canvas's size."""
         del call
         return painted
 
@@ -173,10 +173,10 @@ class DiffusionSkill(TorchSkill[ArgsT, PaintedPicture]):
             return SkillFailed(
                 "The safety checker withheld the picture: change the prompt or the seed.", seed=painting.seed
             )
-        width, height = painting.canvas.size
+        finished = self.finish(call, resized(picture, painting.canvas.size))
         return PaintedPicture(
-            edited_image=self.finish(call, resized(picture, (width, height))),
+            edited_image=finished,
             seed=painting.seed,
             steps=painting.steps,
-            size=ImageSize(width=width, height=height),
+            size=ImageSize(width=finished.width, height=finished.height),
         )
