@@ -116,6 +116,7 @@ def test_holes_are_whole_cells_and_say_what_is_in_them() -> None:
         cells = hole.mask.reshape(16, 4, 16, 4)
         assert np.array_equal(cells.any(axis=(1, 3)), cells.all(axis=(1, 3)))
         assert hole.mask.any()
+        assert hole.picture.shape == (64, 64, 3)
         things += len(named_concepts(hole.prompt)) == 1
         places += not named_concepts(hole.prompt)
     assert things > 20
@@ -172,17 +173,43 @@ def test_a_recipe_trains_scores_and_shows(name: str, checkpoints: Path) -> None:
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_pictures_of_a_pool_are_painted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe, model = made("stable_diffusion", tmp_path, pool=6, drop=0.0)
+@pytest.mark.parametrize("name", ["stable_diffusion", "instruct_pix2pix", "inpainting", "controlnet"])
+def test_pictures_of_a_pool_are_painted_once(name: str, checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, model = made(name, checkpoints, pool=6, drop=0.0)
     kept = recipe._pool
     monkeypatch.setattr(recipe, "examples", lambda *_: pytest.fail("painted again"))
     batch = recipe.batch(np.random.default_rng(1))
-    assert set(batch) == {"tokens", "latents"}
+    assert "latents" in batch
+    assert "pictures" not in batch
     for tokens, latents in zip(batch["tokens"], batch["latents"], strict=True):
         assert any(
             torch.equal(tokens, kept["tokens"][row]) and torch.equal(latents, kept["latents"][row]) for row in range(6)
         )
     assert torch.isfinite(recipe.loss(model, batch)["loss"])
+
+
+def test_what_is_outside_a_hole_counts_little(checkpoints: Path) -> None:
+    recipe, model = made("inpainting", checkpoints, outside=0.0)
+    batch = recipe.batch(np.random.default_rng(1))
+    hole = batch["mask"][:, ::4, ::4].bool()[:, None].expand(-1, 4, -1, -1)
+    gradient = _gradient(recipe, model, batch)
+    assert not gradient[~hole].any()
+    assert gradient[hole].abs().min() > 0
+    recipe.config = recipe.config.model_copy(update={"outside": 0.1})
+    assert _gradient(recipe, model, batch)[~hole].abs().min() > 0
+
+
+def _gradient(recipe: Any, model: Any, batch: dict[str, Any]) -> torch.Tensor:
+    """Of the loss, by what the network said."""
+    said: list[torch.Tensor] = []
+
+    def speaking(*given: Any) -> torch.Tensor:
+        said.append(torch.zeros(len(given[1]), 4, SIDE // 4, SIDE // 4, requires_grad=True))
+        return said[-1]
+
+    recipe.said = speaking
+    loss = recipe.loss(model, batch)["loss"]
+    return torch.autograd.grad(loss, said)[0]
 
 
 def test_what_reads_the_prompt_learns_at_its_own_rate(tmp_path: Path) -> None:

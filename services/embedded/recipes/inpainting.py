@@ -1,4 +1,8 @@
-"""Stable Diffusion inpainting (arXiv 2112.10752) at tiny size: things painted into holes, from `stable_diffusion`."""
+"""Stable Diffusion inpainting (arXiv 2112.10752) at tiny size: things painted into holes, from `stable_diffusion`.
+
+It is trained for the skill's option `closer`: what the network sees is a square around the hole. So things are large
+and in the middle, and it learns what a prompt's thing looks like; what is outside the hole is given, and counts little.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
 
 from services.embedded.training.diffusion import networks
 from services.embedded.training.diffusion.holes import sample_hole
@@ -19,11 +24,18 @@ from services.embedded.training.sheet import sheet
 class InpaintingRecipeConfig(TunedConfig):
     """Settings of inpainting."""
 
+    learning_rate: float = 4e-4
+    batch_size: int = 16
+    last: float = 0.4
+    text_rate: float = 4.0
+    outside: float = Field(0.1, ge=0, le=1, description="What a cell outside the hole counts, of one inside.")
+
 
 class InpaintingRecipe(TunedRecipe[InpaintingRecipeConfig]):
     """See the module."""
 
     name = "inpainting"
+    metric = "told"
     Config = InpaintingRecipeConfig
     in_channels = 2 * networks.LATENT_CHANNELS + 1
 
@@ -35,14 +47,25 @@ class InpaintingRecipe(TunedRecipe[InpaintingRecipeConfig]):
         }
         return [hole.prompt for hole in holes], arrays
 
-    def said(self, model: Any, latents: torch.Tensor, timesteps: torch.Tensor, batch: dict[str, Any]) -> torch.Tensor:
-        # As the pipeline does: grey where the hole is, in the order noise, mask, picture. It draws from the posterior;
-        # the mode differs from that by next to nothing, and gives the same figures each time.
+    def encoded_batch(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
+        return super().encoded_batch(batch, generator) | {"around": self._around(batch)}
+
+    def _around(self, batch: dict[str, Any]) -> torch.Tensor:
+        """What the pipeline shows the network of the picture: grey where the hole is. It draws from the posterior; the
+        mode differs from that by next to nothing, and gives the same figures each time."""
         hole = batch["mask"][:, None].float()
         mode = self.posterior(as_pixels(batch["pictures"]) * (1.0 - hole)).mode().float()
-        around = mode * self.vae.config.scaling_factor
-        cells = hole[:, :, :: networks.CELL, :: networks.CELL]
-        return super().said(model, torch.cat([latents, cells, around], dim=1), timesteps, batch)
+        around: torch.Tensor = mode * self.vae.config.scaling_factor
+        return around
+
+    def said(self, model: Any, latents: torch.Tensor, timesteps: torch.Tensor, batch: dict[str, Any]) -> torch.Tensor:
+        # In the pipeline's order: noise, mask, picture.
+        around = batch["around"] if "around" in batch else self._around(batch)
+        return super().said(model, torch.cat([latents, _cells(batch), around], dim=1), timesteps, batch)
+
+    def weights(self, batch: dict[str, Any]) -> torch.Tensor:
+        hole = _cells(batch)
+        return hole + self.config.outside * (1.0 - hole)
 
     def pipeline(self, model: Any) -> Any:
         return networks.make_pipeline(
@@ -65,6 +88,11 @@ class InpaintingRecipe(TunedRecipe[InpaintingRecipeConfig]):
         )
         holes = arrays["pictures"] * (1 - arrays["mask"])[..., None] + 128 * arrays["mask"][..., None]
         return sheet([list(holes), pictures, list(arrays["pictures"])])
+
+
+def _cells(batch: dict[str, Any]) -> torch.Tensor:
+    """Where the hole is, [batch, 1, height, width] in latent cells."""
+    return batch["mask"][:, None, :: networks.CELL, :: networks.CELL].float()
 
 
 RECIPE = InpaintingRecipe

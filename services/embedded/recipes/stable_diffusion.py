@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from PIL import Image
 from pydantic import Field
 
 from services.embedded.training.diffusion import networks
-from services.embedded.training.diffusion.latent import LatentConfig, LatentRecipe, Painter, as_pixels
+from services.embedded.training.diffusion.latent import LatentConfig, LatentRecipe, Painter
 from services.embedded.training.diffusion.paintings import STYLE, sample_painting
-from services.embedded.training.diffusion.prompts import clip_tokenizer, token_ids
+from services.embedded.training.diffusion.prompts import clip_tokenizer
 from services.embedded.training.sheet import sheet
 from services.embedded.world.language import caption
 from services.embedded.world.render import render
@@ -38,9 +38,6 @@ SHOWN = (
     "a camel and a cactus in a desert",
 )
 """Prompts whose pictures show a person how far the run is."""
-POOL: Final = 2**32 - 1
-"""Second number of a pool's seed; those of batches count steps."""
-_POOL_BATCH: Final = 32
 
 
 class StableDiffusionRecipeConfig(LatentConfig):
@@ -50,12 +47,6 @@ class StableDiffusionRecipeConfig(LatentConfig):
     last: float = 0.5
     text_rate: float = 5.0
     world_share: float = Field(0.0, ge=0, le=1, description="Share of scenes that are no paintings.")
-    pool: int = Field(
-        0,
-        ge=0,
-        description="Pictures that are painted and encoded once, at the start, and drawn from again and again; 0 for "
-        "new ones all the time, which takes a CPU as long as learning from them.",
-    )
     start: Path | None = Field(None, description="Folder of a checkpoint to go on from, perhaps of smaller pictures.")
 
 
@@ -93,31 +84,6 @@ class StableDiffusionRecipe(LatentRecipe[StableDiffusionRecipeConfig]):
             prompts.append(caption(drawn, rng))
             pictures.append(drawn.image)
         return prompts, {"pictures": np.stack(pictures)}
-
-    def batch(self, rng: np.random.Generator) -> dict[str, Any]:
-        if not self.config.pool:
-            return super().batch(rng)
-        chosen = torch.from_numpy(rng.integers(self.config.pool, size=self.config.batch_size))
-        return self._dropped({name: value[chosen] for name, value in self._pool.items()}, rng)
-
-    @cached_property
-    def _pool(self) -> dict[str, torch.Tensor]:
-        """`tokens` and `latents` of pictures that are used again and again; each loader process has its own."""
-        rng = np.random.default_rng([self.config.seed, POOL])
-        tokens, latents = [], []
-        for start in range(0, self.config.pool, _POOL_BATCH):
-            prompts, arrays = self.examples(rng, min(_POOL_BATCH, self.config.pool - start))
-            tokens.append(token_ids(self.tokenizer, prompts))
-            pixels = as_pixels(torch.from_numpy(arrays["pictures"]))
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
-                latents.append(self.encoded(pixels, torch.Generator().manual_seed(start)))
-        return {"tokens": torch.cat(tokens), "latents": torch.cat(latents)}
-
-    def latents(self, batch: dict[str, Any], generator: torch.Generator | None = None) -> torch.Tensor:
-        if "latents" not in batch:
-            return super().latents(batch, generator)
-        latents: torch.Tensor = batch["latents"]
-        return latents
 
     def pipeline(self, model: Any) -> Any:
         return networks.make_pipeline(

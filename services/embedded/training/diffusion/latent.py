@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from services.embedded.training.diffusion import networks
-from services.embedded.training.diffusion.noise import noised, velocity_loss
+from services.embedded.training.diffusion.noise import noised, velocity_loss, velocity_variance
 from services.embedded.training.diffusion.prompts import token_ids
 from services.embedded.training.recipe import Recipe, RecipeConfig
 
@@ -33,6 +33,12 @@ class LatentConfig(RecipeConfig):
         0.0, ge=0, le=1, description="Share of samples of noise alone, where the prompt is all there is."
     )
     text_rate: float = Field(1.0, gt=0, description="Learning rate of what reads the prompt, in those of the rest.")
+    pool: int = Field(
+        0,
+        ge=0,
+        description="Pictures that are painted and encoded once, at the start, and drawn from again and again; 0 for "
+        "new ones all the time, which takes a CPU as long as learning from them.",
+    )
     dev_pictures: int = Field(256, gt=0, description="Pictures on which figures are taken.")
     shown_steps: int = Field(16, gt=0, description="Denoising steps of the pictures shown.")
     shown_guidance: float = Field(4.0, ge=1, description="Guidance of the pictures shown.")
@@ -81,7 +87,26 @@ class LatentRecipe(Recipe[ConfigT]):
         """Prompts, and arrays [count, ...] by name, `pictures` among them."""
 
     def batch(self, rng: np.random.Generator) -> dict[str, Any]:
-        return self._dropped(self._tensors(*self.examples(rng, self.config.batch_size)), rng)
+        if not self.config.pool:
+            return self._dropped(self._tensors(*self.examples(rng, self.config.batch_size)), rng)
+        chosen = torch.from_numpy(rng.integers(self.config.pool, size=self.config.batch_size))
+        return self._dropped({name: value[chosen] for name, value in self._pool.items()}, rng)
+
+    @cached_property
+    def _pool(self) -> dict[str, torch.Tensor]:
+        """`encoded_batch` of examples that are used again and again; each loader process has its own."""
+        rng = np.random.default_rng([self.config.seed, POOL])
+        parts = []
+        for start in range(0, self.config.pool, _POOL_BATCH):
+            batch = self._tensors(*self.examples(rng, min(_POOL_BATCH, self.config.pool - start)))
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+                parts.append(self.encoded_batch(batch, torch.Generator().manual_seed(start)))
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def encoded_batch(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
+        """A batch with `latents` for its `pictures`. Recipes that show the network other pictures encode these too."""
+        latents = self.encoded(as_pixels(batch["pictures"]), generator)
+        return {name: value for name, value in batch.items() if name != "pictures"} | {"latents": latents}
 
     def _dropped(self, batch: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         """The batch with some prompts left empty."""
@@ -102,7 +127,13 @@ class LatentRecipe(Recipe[ConfigT]):
         """The loss, and the variance of what was to be said."""
         wanted = noised(self.latents(batch, generator), self.scheduler, generator, last=last)
         said = self.said(model, wanted.latents, wanted.timesteps, batch)
-        return velocity_loss(said, wanted), wanted.velocity.var()
+        weights = self.weights(batch)
+        return velocity_loss(said, wanted, weights), velocity_variance(wanted, weights)
+
+    def weights(self, batch: dict[str, Any]) -> torch.Tensor | None:
+        """What each latent cell counts, [batch, 1, height, width]; None where all count alike."""
+        del batch
+        return None
 
     def said(self, model: Any, latents: torch.Tensor, timesteps: torch.Tensor, batch: dict[str, Any]) -> torch.Tensor:
         """The network's velocity. Recipes with conditioning channels add them here."""
@@ -111,7 +142,10 @@ class LatentRecipe(Recipe[ConfigT]):
 
     def latents(self, batch: dict[str, Any], generator: torch.Generator | None = None) -> torch.Tensor:
         """What is to be painted, [batch, 4, height, width]."""
-        return self.encoded(as_pixels(batch["pictures"]), generator)
+        if "latents" not in batch:
+            return self.encoded(as_pixels(batch["pictures"]), generator)
+        latents: torch.Tensor = batch["latents"]
+        return latents
 
     def encoded(self, pixels: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """Scaled latents, drawn from the autoencoder's posterior."""
@@ -166,6 +200,9 @@ class LatentRecipe(Recipe[ConfigT]):
         return [np.rint(picture * 255).astype(np.uint8) for picture in pictures]
 
 
+POOL: Final = 2**32 - 1
+"""Second number of a pool's seed; those of batches count steps."""
+_POOL_BATCH: Final = 32
 DEV = 2
 """First number of the seeds of dev scenes; training seeds have the recipe's seed there."""
 

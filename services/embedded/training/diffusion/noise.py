@@ -53,6 +53,17 @@ def random_timesteps(count: int, steps: int, generator: torch.Generator | None =
     return (torch.where(uniform, strata, central) * steps).long().clamp(max=steps - 1)
 
 
-def velocity_loss(said: torch.Tensor, wanted: Noised) -> torch.Tensor:
-    """Mean squared error, a scalar."""
-    return torch.nn.functional.mse_loss(said.float(), wanted.velocity)
+def velocity_loss(said: torch.Tensor, wanted: Noised, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean squared error, a scalar; `weights` [batch, 1, height, width] say what each cell counts."""
+    return _mean((said.float() - wanted.velocity).square(), weights)
+
+
+def velocity_variance(wanted: Noised, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """What `velocity_loss` is of a network that says the mean, a scalar."""
+    return _mean((wanted.velocity - _mean(wanted.velocity, weights)).square(), weights)
+
+
+def _mean(values: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    if weights is None:
+        return values.mean()
+    return (values * weights).sum() / (values.shape[1] * weights.sum())
