@@ -21,6 +21,8 @@ class Gate:
     """The planner begins no answer before it is set."""
 
     opened: threading.Event = field(default_factory=threading.Event)
+    come: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    """Released once for every question that has come to the planner."""
     left: threading.Event = field(default_factory=threading.Event)
     """The gateway has stopped an answer that waited here."""
 
@@ -31,6 +33,7 @@ class Gate:
         self.opened.clear()
 
     async def wait(self) -> None:
+        self.come.release()
         try:
             await asyncio.to_thread(self.opened.wait, 60)
         except asyncio.CancelledError:
@@ -97,6 +100,7 @@ def test_two_conversations_are_answered_at_once_and_stop_ends_only_the_one_that_
     send(talk, "What does this poster say?")
     page.click("#new-chat")
     send(talk, "Hello there")
+    assert all(may.come.acquire(timeout=15) for _ in range(2))
     page.click("#stop")
     expect(page.locator(".turn")).to_contain_text("Stopped.")
     assert may.left.wait(15)
