@@ -16,6 +16,7 @@ from services.core.skill import SkillCall
 from services.core.spec import Symbol
 from services.embedded.recipes.openseed import OpenSeedRecipe, OpenSeedRecipeConfig
 from services.embedded.recipes.seem import SeemRecipe, SeemRecipeConfig, scenes_by_concept
+from services.embedded.recipes.semantic_sam import SemanticSamRecipe, SemanticSamRecipeConfig
 from services.embedded.training.publish import weights_folder
 from services.embedded.training.recipe import Recipe
 from services.embedded.training.segments import CLASSES
@@ -136,6 +137,46 @@ def test_the_same_step_draws_the_same_batch(tmp_path: Path) -> None:
     for recipe in (openseed(tmp_path), seem(tmp_path)):
         one, other = (recipe.batch(np.random.default_rng(3)) for _ in range(2))
         assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def parted_world() -> Any:
+    """Squares whose upper half is one part and whose lower half is another."""
+    scenes = world()
+    for scene in (*scenes.train, *scenes.dev):
+        for instance in (1, 2):
+            rows = np.flatnonzero((scene.instances == instance).any(axis=1))
+            for part, half in enumerate(np.array_split(rows, 2), start=1):
+                scene.parts[half] = np.where(scene.instances[half] == instance, part, scene.parts[half])
+    return scenes
+
+
+def test_semantic_sam_asks_for_the_part_the_object_and_the_group_at_a_point_in_closer_looks_too() -> None:
+    areas = {}
+    for near in (0.0, 1.0):
+        recipe = SemanticSamRecipe(SemanticSamRecipeConfig(size=SIDE, batch_size=6, near=near), parted_world(), {})
+        batch = recipe.batch(np.random.default_rng(0))
+        part, whole, group = batch["masks"].unbind(2)
+        points = batch["prompts"].long()[:, :, 0]
+        for picture in range(6):
+            for prompt, (x, y) in enumerate(points[picture].tolist()):
+                assert part[picture, prompt, y, x]
+        assert not (part & ~whole).any()
+        assert (part.sum((2, 3)) < whole.sum((2, 3))).any()
+        assert torch.equal(whole, group)
+        areas[near] = float(whole.float().mean())
+    assert areas[1.0] > 1.3 * areas[0.0]
+
+
+def test_semantic_sam_is_scored_as_the_skill_looks() -> None:
+    from services.embedded.recipes.semantic_sam import RECIPE
+
+    recipe = RECIPE(
+        SemanticSamRecipeConfig(dev_scenes=2, closer=1.5), parted_world(), {"sam": weights_folder() / "semantic_sam"}
+    )
+    with torch.inference_mode():
+        figures = recipe.evaluate(recipe.build().eval())
+    assert set(figures) == {"iou_levels", "iou_part", "iou_object", "iou_group"}
+    assert figures["iou_object"] > 0.5
 
 
 def test_seem_learns_and_its_checkpoint_answers_as_a_skill(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ class SemanticSamRecipe(SamRecipe):
     metric = "iou_levels"
     needs = ("sam",)
     Config = SemanticSamRecipeConfig
+    config: SemanticSamRecipeConfig
 
     def build(self) -> Any:
         from transformers import SamModel
