@@ -21,7 +21,8 @@ from services.embedded.training.pictures import normalised, plain_view
 from services.embedded.training.publish import weights_folder
 from services.embedded.training.seen import seen_in, varied_scene
 from services.embedded.training.statements import Statement, contents, statement, true_of, untrue_statement
-from services.embedded.training.vision_transfer import blip2_vision_weights
+from services.embedded.training.vision_transfer import blip2_vision_weights, spread_places
+from services.embedded.training.warm_start import WarmStartError
 from services.embedded.world.concepts import CONCEPTS
 from services.embedded.world.language import plain_caption
 from services.embedded.world.render import Rendered, SeenObject
@@ -224,7 +225,8 @@ def test_blip2s_vision_tower_sees_what_clips_saw(clip_recipe: ClipRecipe, clip_f
 @pytest.fixture
 def blip2_recipe(world: Any, clip_folder: Path) -> Blip2Recipe:
     torch.manual_seed(0)
-    config = Blip2RecipeConfig(batch_size=4, width=64, q_former_layers=2, text_layers=1, queries=4, questions=2)
+    tiny = {"width": 64, "q_former_layers": 2, "text_layers": 1, "queries": 4}
+    config = Blip2RecipeConfig(batch_size=4, size=SIDE, questions=2, **tiny)
     return Blip2Recipe(config, world, {"clip": clip_folder, **TRUNK})
 
 
@@ -236,6 +238,40 @@ def test_blip2_learns_a_batch_and_scores_itself(blip2_recipe: Blip2Recipe) -> No
         figures = blip2_recipe.evaluate(model.eval())
     assert blip2_recipe.metric in figures
     assert all(0 <= value <= 1 for value in figures.values())
+
+
+def test_places_are_spread_evenly_and_the_class_tokens_is_kept() -> None:
+    ramp = torch.linspace(0, 1, 4)
+    rows, columns = torch.meshgrid(ramp, ramp, indexing="ij")
+    places = torch.cat([torch.tensor([[9.0, 9.0]]), torch.stack([rows, columns], -1).view(16, 2)])[None]
+    assert torch.equal(spread_places(places, 4), places)
+    spread = spread_places(places, 7)
+    assert spread.shape == (1, 50, 2)
+    assert spread[0, 0].tolist() == [9.0, 9.0]
+    square = spread[0, 1:].view(7, 7, 2)
+    torch.testing.assert_close(square[3, 3], torch.tensor([0.5, 0.5]))
+    assert (square.diff(dim=0)[..., 0] > 0).all()
+    assert (square.diff(dim=1)[..., 1] > 0).all()
+
+
+def test_blip2_goes_on_with_larger_pictures(blip2_recipe: Blip2Recipe, tmp_path: Path) -> None:
+    model = blip2_recipe.build()
+    blip2_recipe.save(model, tmp_path / "blip2")
+    wider = blip2_recipe.config.model_copy(update={"size": SIDE + 32})
+    larger = Blip2Recipe(wider, blip2_recipe.data, blip2_recipe.checkpoints)
+    built = larger.build()
+    larger.restore(built, tmp_path / "blip2")
+    pictures = normalised(torch.from_numpy(np.stack([DOG_AND_CAT.image, SIGN.image])))
+    enlarged = torch.nn.functional.interpolate(pictures, size=SIDE + 32)
+    with torch.inference_mode():
+        before, after = model.eval()(pictures)[0], built.eval()(enlarged)[0]
+    assert torch.nn.functional.cosine_similarity(before, after, dim=-1).min() > 0.8
+    thin = Blip2Recipe(
+        blip2_recipe.config.model_copy(update={"width": 32}), blip2_recipe.data, blip2_recipe.checkpoints
+    )
+    thinner = thin.build()
+    with pytest.raises(WarmStartError, match="does not fit"):
+        thin.restore(thinner, tmp_path / "blip2")
 
 
 def test_blip2_is_asked_for_what_follows_the_prompt_alone(blip2_recipe: Blip2Recipe) -> None:

@@ -223,9 +223,21 @@ def test_seem_begins_with_what_the_tower_of_blip2_sees(tmp_path: Path) -> None:
 
 def test_seem_says_which_tower_it_needs(tmp_path: Path) -> None:
     recipe = seem(tmp_path)
-    other = SeemRecipe(SeemRecipeConfig(size=96, patch=16), recipe.data, recipe.checkpoints)
-    with pytest.raises(ValueError, match=f"set size={SIDE} and patch=16"):
+    other = SeemRecipe(SeemRecipeConfig(size=SIDE, patch=8), recipe.data, recipe.checkpoints)
+    with pytest.raises(ValueError, match="set patch=16"):
         other.build()
+
+
+def test_seem_spreads_the_towers_places_over_pictures_of_its_own_size(tmp_path: Path) -> None:
+    recipe = seem(tmp_path)
+    side = SIDE // 16 + 2
+    wider = recipe.config.model_copy(update={"size": 16 * side})
+    places = SeemRecipe(wider, recipe.data, recipe.checkpoints).build().network.model.embeddings.position_embeddings
+    # A square of both pictures' sides, each column twice; the corners stay what they were, or nearly so.
+    square = places[0, 1:].view(2 * side, 2 * side, -1)
+    torch.testing.assert_close(square[:side, 0], square[side:, 1])
+    corner = tower().embeddings.position_embedding[0, 1].detach()
+    assert torch.nn.functional.cosine_similarity(square[0, 0], corner, dim=0) > 0.9
 
 
 def test_examples_of_seem_mark_the_concept_that_is_wanted(tmp_path: Path) -> None:

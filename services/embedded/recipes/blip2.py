@@ -4,6 +4,8 @@ There is no language model to build on: the small OPT learns its few words along
 slow to teach what is in a picture. So linear heads that are thrown away afterwards name the tags of the picture from
 the Q-Former's queries (in the paper the losses of its first stage, contrast and matching, do that), and from the vision
 tower's patches what covers each, and what the trunk sees there: the tower goes on learning as it did in CLIP.
+
+It sees larger pictures than our CLIP does: at 160 pixels most things of the world are two patches wide.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from services.embedded.training.cover_loss import cover_loss
 from services.embedded.training.opt_tokens import END, IMAGE, PAD, opt_tokenizer
@@ -24,7 +27,8 @@ from services.embedded.training.seen import varied_scene
 from services.embedded.training.segments import CLASSES, class_map
 from services.embedded.training.tag_loss import asymmetric_loss, shown_tags
 from services.embedded.training.teacher import TrunkTeacher, likeness_loss
-from services.embedded.training.vision_transfer import blip2_vision_weights
+from services.embedded.training.vision_transfer import blip2_vision_weights, spread_places
+from services.embedded.training.warm_start import WarmStartError
 from services.embedded.world.language import named_concepts, named_scene, plain_caption
 from services.embedded.world.questions import questions
 from services.embedded.world.render import Rendered
@@ -33,6 +37,7 @@ from services.skills.blip2 import first_line, question
 IGNORED = -100
 POSITIONS = 512
 PICTURES_TO_FOLD = 64
+PLACES = "embeddings.position_embedding"
 PATCH = 16
 """Pixels of a patch's side in our CLIP, and of the trunk's cells that teach it."""
 CAPTION_TOKENS, ANSWER_TOKENS = 64, 24
@@ -41,6 +46,8 @@ CAPTION_TOKENS, ANSWER_TOKENS = 64, 24
 class Blip2RecipeConfig(RecipeConfig):
     steps: int = 12_000
     batch_size: int = 48
+    size: int = Field(224, gt=0, multiple_of=PATCH)
+    """Side of the pictures, pixels; CLIP's places are spread over it."""
     learning_rate: float = 8e-4
     vision_rate: float = 0.6
     """The vision tower's learning rate, as a part of `learning_rate`."""
@@ -96,13 +103,6 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
     def teacher(self) -> TrunkTeacher:
         return TrunkTeacher(self.checkpoints["trunk"], (PATCH,))
 
-    @cached_property
-    def size(self) -> int:
-        """Side of the pictures, pixels: that of our CLIP, whatever `config.size` says."""
-        from transformers import CLIPConfig
-
-        return int(CLIPConfig.from_pretrained(self.checkpoints["clip"]).vision_config.image_size)
-
     def build(self) -> TaughtBlip2:
         from transformers import Blip2Config, Blip2ForConditionalGeneration, CLIPModel
 
@@ -116,7 +116,7 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
                     "intermediate_size": clip.config.intermediate_size,
                     "num_hidden_layers": clip.config.num_hidden_layers,
                     "num_attention_heads": clip.config.num_attention_heads,
-                    "image_size": clip.config.image_size,
+                    "image_size": self.config.size,
                     "patch_size": clip.config.patch_size,
                     "hidden_act": clip.config.hidden_act,
                     "layer_norm_eps": clip.config.layer_norm_eps,
@@ -149,13 +149,27 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
         )
         # Queries that start alike stay alike.
         torch.nn.init.normal_(blip2.query_tokens, std=0.5)
-        blip2.vision_model.load_state_dict(blip2_vision_weights(clip, self._to_fold()))
+        weights = blip2_vision_weights(clip, self._to_fold(clip.config.image_size))
+        weights[PLACES] = spread_places(weights[PLACES], self.config.size // PATCH)
+        blip2.vision_model.load_state_dict(weights)
         return TaughtBlip2(blip2, self.teacher.channels[0])
 
-    def _to_fold(self) -> Any:
+    def _to_fold(self, side: int) -> Any:
         count = min(PICTURES_TO_FOLD, len(self.data.train))
         scenes = [self.data.train[index] for index in range(count)]
-        return normalised(torch.from_numpy(self._plain(scenes)))
+        return normalised(torch.from_numpy(_plain(scenes, side)))
+
+    def restore(self, model: TaughtBlip2, folder: Path) -> None:
+        """See `Recipe`; the checkpoint may be of pictures of another size."""
+        from transformers import Blip2ForConditionalGeneration
+
+        weights = Blip2ForConditionalGeneration.from_pretrained(folder).float().state_dict()
+        places = f"vision_model.{PLACES}"
+        weights[places] = spread_places(weights[places], self.config.size // PATCH)
+        try:
+            model.blip2.load_state_dict(weights)
+        except RuntimeError as error:
+            raise WarmStartError(f"{folder} does not fit the recipe's network: {error}") from error
 
     def parameters(self, model: Any) -> Any:
         groups: dict[tuple[bool, bool], list[Any]] = {}
@@ -177,7 +191,7 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
         texts: list[tuple[str, str]] = []
         for index in rng.integers(0, len(self.data.train), self.config.batch_size):
             scene = self.data.train[int(index)]
-            view, seen = varied_scene(scene, self.size, rng)
+            view, seen = varied_scene(scene, self.config.size, rng)
             pictures.append(view.image)
             classes.append(class_map(scene, view.instances))
             texts.extend(self._texts(seen, rng))
@@ -269,7 +283,7 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
             ids = torch.cat([before, given.input_ids], dim=1)
             mask = torch.cat([torch.ones_like(before), given.attention_mask], dim=1)
             said = model.blip2.generate(
-                pixel_values=normalised(torch.from_numpy(self._plain(scenes[part])).to(device)),
+                pixel_values=normalised(torch.from_numpy(_plain(scenes[part], self.config.size)).to(device)),
                 input_ids=ids.to(device),
                 attention_mask=mask.to(device),
                 max_new_tokens=longest,
@@ -278,18 +292,21 @@ class Blip2Recipe(Recipe[Blip2RecipeConfig]):
             found += [first_line(text) for text in self.tokenizer.batch_decode(said, skip_special_tokens=True)]
         return found
 
-    def _plain(self, scenes: Sequence[Rendered]) -> Any:
-        """uint8 [scenes, size, size, 3]."""
-        return np.stack([plain_view(scene.image, scene.instances, self.size).image for scene in scenes])
-
     def save(self, model: Any, folder: Path) -> None:
         from transformers import Blip2Processor, BlipImageProcessor
 
         model.blip2.save_pretrained(folder)
         processor = BlipImageProcessor(
-            size={"height": self.size, "width": self.size}, image_mean=list(IMAGENET_MEAN), image_std=list(IMAGENET_STD)
+            size={"height": self.config.size, "width": self.config.size},
+            image_mean=list(IMAGENET_MEAN),
+            image_std=list(IMAGENET_STD),
         )
         Blip2Processor(processor, self.tokenizer, num_query_tokens=self.config.queries).save_pretrained(folder)
+
+
+def _plain(scenes: Sequence[Rendered], side: int) -> Any:
+    """uint8 [scenes, side, side, 3]."""
+    return np.stack([plain_view(scene.image, scene.instances, side).image for scene in scenes])
 
 
 def _share(right: Sequence[bool]) -> float:

@@ -113,10 +113,8 @@ class SeemRecipe(Recipe[SeemRecipeConfig]):
         from transformers import Blip2Config, SegGptConfig, SegGptForImageSegmentation
 
         tower = Blip2Config.from_pretrained(self.checkpoints["blip2"]).vision_config
-        if (tower.image_size, tower.patch_size) != (self.config.size, self.config.patch):
-            raise ValueError(
-                f"seem starts from blip2's tower: set size={tower.image_size} and patch={tower.patch_size} as there."
-            )
+        if tower.patch_size != self.config.patch:
+            raise ValueError(f"seem starts from blip2's tower: set patch={tower.patch_size} as there.")
         config = SegGptConfig(
             hidden_size=tower.hidden_size,
             mlp_dim=tower.intermediate_size,

@@ -58,6 +58,25 @@ def _block(weights: Weights, block: str) -> Weights:
     return moved
 
 
+def spread_places(places: torch.Tensor, side: int) -> torch.Tensor:
+    """A vision tower's place embeddings for pictures of another size.
+
+    Args:
+        places: [1, 1 + patches, width], the class token's first, patches row by row of a square.
+        side: of the new pictures, in patches.
+
+    Returns:
+        [1, 1 + side * side, width]; the class token's is kept.
+    """
+    first, grid = places[:, :1], places[:, 1:]
+    before = int(grid.shape[1] ** 0.5)
+    if before == side:
+        return places
+    square = grid.unflatten(1, (before, before)).permute(0, 3, 1, 2)
+    spread = torch.nn.functional.interpolate(square, size=(side, side), mode="bicubic", align_corners=False)
+    return torch.cat([first, spread.flatten(2).transpose(1, 2)], dim=1)
+
+
 def seggpt_weights(tower: Weights, side: int) -> Weights:
     """BLIP-2's vision tower for a `SegGptModel` whose first layers are of the same sizes, relative places at zero.
 
@@ -67,13 +86,14 @@ def seggpt_weights(tower: Weights, side: int) -> Weights:
 
     Args:
         tower: a `Blip2VisionModel`'s state dict.
-        side: of its pictures in patches; SegGPT's `pretrain_image_size` is twice as large.
+        side: of SegGPT's pictures in patches, over which the tower's places are spread; its `pretrain_image_size` is
+            twice as large.
 
     Returns:
         Some of the `SegGptModel`'s tensors: patch and place embeddings, the layers that the tower has, the final norm.
     """
     embeddings = "embeddings."
-    places = tower[f"{embeddings}position_embedding"][0]
+    places = spread_places(tower[f"{embeddings}position_embedding"], side)[0]
     grid = places[1:].reshape(side, side, -1).repeat(2, 1, 1).repeat_interleave(2, dim=1)
     moved = {
         f"{embeddings}patch_embeddings.projection.weight": tower[f"{embeddings}patch_embedding.weight"],
