@@ -41,6 +41,17 @@ def test_where_all_is_right_no_case_is_bad() -> None:
     assert len(good) == 2
 
 
+def test_where_most_is_wrong_the_few_that_are_right_are_the_good_ones() -> None:
+    good, bad = chosen([*(example(0.5) for _ in range(9)), example(1.0)], 3)
+
+    assert [case.score for case in good] == [1.0]
+    assert [case.score for case in bad] == [0.5] * 3
+
+
+def test_where_all_is_alike_and_wrong_no_case_is_good() -> None:
+    assert chosen([example(0.3) for _ in range(9)], 3)[0] == []
+
+
 def test_a_sheet_stays_small_even_of_noise(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     noise = [Image.fromarray(rng.integers(0, 256, (256, 256, 3), np.uint8)) for _ in range(2)]

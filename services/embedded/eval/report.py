@@ -99,7 +99,8 @@ This page is written by `{COMMAND}` (`llava-plus embedded eval`). It shows how w
 `services/embedded/weights` do on held-out scenes, through the same skill classes that the platform serves. "In style"
 is drawn in the styles of the training scenes; "unseen style" in one that no checkpoint was trained on. Nothing was
 trained or chosen on these scenes. Figures come out the same every time; latencies depend on the machine. On the sheets,
-good cases are spread over the better half of all, and bad ones are the very worst.\
+good cases are spread over the better half of all, as far as it is better than the worst, and bad ones are the very
+worst.\
 {shown * world_sheet}"""
 
 

@@ -26,11 +26,13 @@ _QUALITIES: Final = (34, 42, 50, 58, 64, 70, 76, 82, 88)
 def chosen(examples: Sequence[Example], count: int) -> tuple[list[Example], list[Example]]:
     """Good cases, spread evenly over the better half, and the worst ones; none is both.
 
-    The worst come first among the bad ones; cases of one score keep their order.
+    The worst come first among the bad ones; cases of one score keep their order. What is no better than the worst is
+    not good, unless it is perfect: where most go wrong, the few that are right are the good ones, or there are none.
     """
     ranked = sorted(examples, key=lambda example: example.score)
     bad = [example for example in ranked[:count] if example.score < 1.0]
-    better = ranked[max(len(bad), (len(ranked) + 1) // 2) :]
+    upper = ranked[max(len(bad), (len(ranked) + 1) // 2) :]
+    better = [example for example in upper if example.score > ranked[0].score or example.score == 1.0]
     step = max(len(better) / count, 1.0) if count else 1.0
     good = [better[int(index * step)] for index in range(count) if int(index * step) < len(better)]
     return good, bad
