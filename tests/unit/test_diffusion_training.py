@@ -199,6 +199,27 @@ def test_what_is_outside_a_hole_counts_little(checkpoints: Path) -> None:
     assert _gradient(recipe, model, batch)[~hole].abs().min() > 0
 
 
+def test_what_an_edit_changes_and_what_it_leaves_count_alike(checkpoints: Path) -> None:
+    recipe, model = made("instruct_pix2pix", checkpoints)
+    batch = recipe.batch(np.random.default_rng(1))
+    changed = batch["changed"] = torch.zeros_like(batch["changed"])
+    changed[0, :2], changed[1:] = True, True
+    weights = recipe.weights(batch)[:, 0]
+    assert weights[0, :2].sum() == pytest.approx(float(weights[0, 2:].sum()))
+    assert weights[0].mean() == pytest.approx(2.0)
+    assert torch.isfinite(weights).all()
+    assert _gradient(recipe, model, batch).abs().min() > 0
+
+
+def test_cells_of_an_edit_have_changed_where_its_pictures_differ(checkpoints: Path) -> None:
+    recipe, _ = made("instruct_pix2pix", checkpoints)
+    _, arrays = recipe.examples(np.random.default_rng(2), 8)
+    differs = np.abs(arrays["pictures"].astype(int) - arrays["given"]).max(3) >= 12
+    for cells, pixels in zip(arrays["changed"], differs, strict=True):
+        assert np.array_equal(cells, pixels.reshape(SIDE // 4, 4, SIDE // 4, 4).any((1, 3)))
+    assert 0 < arrays["changed"].mean() < 1
+
+
 def _gradient(recipe: Any, model: Any, batch: dict[str, Any]) -> torch.Tensor:
     """Of the loss, by what the network said."""
     said: list[torch.Tensor] = []

@@ -17,6 +17,7 @@ from services.embedded.eval.scorers.seem import pairs_of
 from services.embedded.eval.scorers.semantic_sam import clicks_on
 from services.embedded.eval.splits import picture
 from services.embedded.eval.targets import FIGURES, SKILLS
+from services.embedded.world.edits import SCENE_EDITS
 from services.embedded.world.language import plain_caption
 from services.embedded.world.questions import Question
 from services.embedded.world.render import Rendered, render
@@ -119,8 +120,10 @@ def edited(*, done: bool) -> Score:
     """The score of an editor that makes every change, or none."""
     part = split(scenes(20, 100), painted=20)
     pairs = instruct_pix2pix.pairs_of(part)
+    pairs += instruct_pix2pix.pairs_of(part, instruct_pix2pix.OTHER_SCENES, part.painted // 2)
     results = [picture(pair.after if done else pair.before) for pair in pairs]
-    known = [one for pair in pairs for one in (pair.before, pair.after)]
+    # Shapes repeat, and of pictures that are alike the oracle knows the last: the edits that are scored come last.
+    known = [one for pair in reversed(pairs) for one in (pair.before, pair.after)]
     return scorer_of("instruct_pix2pix").score(Oracle(known, results), part)
 
 
@@ -128,7 +131,9 @@ def test_true_edits_are_seen_and_keep_the_others() -> None:
     score = edited(done=True)
 
     assert score.figures["seen"] == score.figures["kept"] == 1.0
-    assert {row[0] for row in score.tables[0].rows} == {"night", "autumn", "under water", "recolour", "swap"}
+    assert score.figures["other_scenes"] == 1.0
+    assert score.counts["pictures"] == 20, "of the kinds that count"
+    assert {row[0] for row in score.tables[0].rows} == {*SCENE_EDITS, "recolour", "swap"}
 
 
 def test_an_editor_that_changes_nothing_keeps_all_and_shows_no_change() -> None:
@@ -136,6 +141,7 @@ def test_an_editor_that_changes_nothing_keeps_all_and_shows_no_change() -> None:
 
     # Shapes repeat: a swap may give the same picture, which then shows the new thing.
     assert score.figures["seen"] < 0.2
+    assert score.figures["other_scenes"] == 0.0
     assert score.figures["kept"] == 1.0
     assert score.figures["seen_on_drawings"] == 1.0
 

@@ -13,7 +13,7 @@ from PIL import Image
 from services.core.types import MaskRLE
 from services.embedded.world.concepts import BACKGROUNDS, NAMES, TRAIN_STYLES
 from services.embedded.world.edits import KINDS as EDIT_KINDS
-from services.embedded.world.edits import SCENE_EDITS, EditPair, sample_edit
+from services.embedded.world.edits import OBJECT_EDITS, SCENE_EDITS, EditPair, sample_edit
 from services.embedded.world.labels import SEMANTIC_CLASSES, detection_phrases, phrase_objects, semantic_map, tags
 from services.embedded.world.language import (
     PLACES,
@@ -221,6 +221,25 @@ def test_instructions_name_what_changes_and_vary() -> None:
     words = {sample_edit(seed, STYLES, 64, "night", shapes_atlas()).instruction for seed in range(60)}
     assert len(words) > 20
     assert all("night" in text for text in words)
+
+
+@pytest.mark.parametrize(("kind", "background"), SCENE_EDITS.items())
+def test_instructions_say_where_the_scene_goes(kind: str, background: str) -> None:
+    named = {
+        "underwater": ("water", "sea"),
+        "snow": ("snow", "winter"),
+        "grass": ("grass", "meadow"),
+    }.get(background, (background,))
+    said = {sample_edit(seed, STYLES, 64, kind, shapes_atlas()).instruction for seed in range(40)}
+    assert len(said) > 12
+    for text in said:
+        assert any(word in text for word in named), text
+
+
+def test_random_edits_are_of_all_kinds_and_two_of_five_change_an_object() -> None:
+    kinds = [sample_edit(seed, STYLES, 64, atlas=shapes_atlas()).kind for seed in range(150)]
+    assert set(kinds) == set(EDIT_KINDS)
+    assert 40 <= sum(kind in OBJECT_EDITS for kind in kinds) <= 80
 
 
 def test_the_same_seed_gives_the_same_edit() -> None:

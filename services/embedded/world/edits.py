@@ -16,8 +16,13 @@ from services.embedded.world.language import article
 from services.embedded.world.render import SIZE, Rendered, render
 from services.embedded.world.scene import Scene, SceneObject, sample_colour, sample_scene
 
-SCENE_EDITS: Final = MappingProxyType({"night": "night", "autumn": "autumn", "under water": "underwater"})
+SCENE_EDITS: Final = MappingProxyType(
+    {"night": "night", "autumn": "autumn", "under water": "underwater"}
+    | {name: name for name in ("snow", "beach", "desert", "grass", "city", "room")}
+)
 """Kinds of edits that change the background, and the background that they lead to."""
+_SCENE_SHARE: Final = 0.6
+"""Of random edits, how many change the background."""
 
 _TIMES: Final = {
     "night": (
@@ -61,6 +66,91 @@ _TIMES: Final = {
         "as if it were under water",
         "flood the scene with water",
         "make the picture look like it is underwater",
+    ),
+    "snow": (
+        "make it winter",
+        "make it snow",
+        "turn it into winter with snow",
+        "turn it into a snowy scene",
+        "change the season to winter",
+        "change the scene to winter with snow",
+        "show this in the snow",
+        "what would it look like in the snow?",
+        "let it snow",
+        "put it in the snow",
+        "set the scene in snow",
+        "as if it were winter with snow",
+        "add snow on the ground",
+    ),
+    "beach": (
+        "put it on a beach",
+        "turn it into a beach",
+        "turn it into a beach scene",
+        "change the scene to a beach",
+        "move the scene to the beach",
+        "show this at the beach",
+        "what would it look like on a beach?",
+        "make it a beach scene",
+        "let it be a beach",
+        "set the scene at a beach",
+        "as if it were at the beach",
+        "make the background a beach",
+    ),
+    "desert": (
+        "put it in a desert",
+        "turn it into a desert",
+        "turn it into a desert scene",
+        "change the scene to a desert",
+        "move the scene to the desert",
+        "show this in the desert",
+        "what would it look like in a desert?",
+        "make it a desert scene",
+        "let it be a desert",
+        "set the scene in a desert",
+        "as if it were in the desert",
+        "make the background a desert",
+    ),
+    "grass": (
+        "put it on the grass",
+        "turn it into a meadow",
+        "turn it into a meadow with grass",
+        "change the scene to green grass",
+        "move the scene to a meadow of grass",
+        "show this on the grass",
+        "what would it look like on the grass?",
+        "make it a grass scene",
+        "let it be on green grass",
+        "set the scene on the grass",
+        "as if it were on the grass",
+        "make the background green grass",
+    ),
+    "city": (
+        "put it in a city",
+        "turn it into a city",
+        "turn it into a city scene",
+        "change the scene to a city",
+        "move the scene to the city",
+        "show this in the city",
+        "what would it look like in a city?",
+        "make it a city scene",
+        "let it be a city",
+        "set the scene on a city street",
+        "as if it were in the city",
+        "make the background a city",
+    ),
+    "room": (
+        "put it in a room",
+        "turn it into a room",
+        "turn it into a living room",
+        "change the scene to a room",
+        "move the scene into a room",
+        "show this in a room",
+        "what would it look like in a room?",
+        "make it a room",
+        "let it be inside a room",
+        "set the scene in a living room",
+        "as if it were in a room",
+        "make the background a room",
     ),
 }
 _RECOLOUR: Final = (
@@ -108,7 +198,7 @@ class EditPair:
         instruction: lowercase words.
         before, after: the same scene, but for what the instruction changes. Both have the same objects in the same
             order at the same places; labels of both are exact.
-        kind: 'night', 'autumn', 'under water', 'recolour' or 'swap'.
+        kind: one of `KINDS`.
         object: index of the object that changes, None where the background does.
     """
 
@@ -144,7 +234,7 @@ def sample_edit(
     """
     if isinstance(rng, int):
         rng = np.random.default_rng(rng)
-    kind = kind or tuple(KINDS)[int(rng.integers(len(KINDS)))]
+    kind = kind or _pick(rng, tuple(SCENE_EDITS) if rng.random() < _SCENE_SHARE else OBJECT_EDITS)
     for _ in range(_TRIES):
         scene = sample_scene(rng, styles)
         # Asking first saves drawing the many scenes without a coloured object.
@@ -224,3 +314,5 @@ KINDS: Final = MappingProxyType[str, Callable[[Scene, np.random.Generator], _Cha
     {kind: _move(kind) for kind in SCENE_EDITS} | {"recolour": _recolour, "swap": _swap}
 )
 """What each kind of edit does to a scene; None where a scene does not allow it."""
+OBJECT_EDITS: Final = tuple(kind for kind in KINDS if kind not in SCENE_EDITS)
+"""Kinds of edits that change one object."""

@@ -16,10 +16,13 @@ from services.embedded.eval.measures import box_iou, mean
 from services.embedded.eval.scorer import Asks, Example, Score, Scorer, Table
 from services.embedded.eval.splits import Split, picture
 from services.embedded.world.concepts import COLOURS
-from services.embedded.world.edits import KINDS, SCENE_EDITS, EditPair, edit
+from services.embedded.world.edits import OBJECT_EDITS, SCENE_EDITS, EditPair, edit
 from services.embedded.world.render import Rendered, SeenObject
 from services.skills.instruct_pix2pix import InstructPix2PixArgs
 
+SCORED = ("night", "autumn", "under water", *OBJECT_EDITS)
+"""The kinds of edits that the figures are taken on."""
+OTHER_SCENES = tuple(kind for kind in SCENE_EDITS if kind not in SCORED)
 _SAME_PLACE = 0.5
 
 
@@ -43,7 +46,8 @@ class InstructPix2PixScorer(Scorer):
     is seen where CLIP takes the new background for the nearest, where the detector gives the object the new colour
     when it is asked for all of them, or finds the new thing in the old one's place. Others are kept where the detector
     finds them in the given picture and again at the same place. "On drawings" is what the judges say of the true
-    results. Each case shows the given picture and the edited one.
+    results. "Other scenes" is how often moves to the other backgrounds are seen, of half as many pictures that count
+    nowhere else. Each case shows the given picture and the edited one.
     """
 
     skill = "instruct_pix2pix"
@@ -51,21 +55,22 @@ class InstructPix2PixScorer(Scorer):
 
     def score(self, skills: Asks, split: Split) -> Score:
         pairs = pairs_of(split)
-        calls = (_call(pair, index) for index, pair in enumerate(pairs))
-        edited = [result.edited_image for result in skills.ask(self.skill, calls, len(pairs))]
+        moved = pairs_of(split, OTHER_SCENES, split.painted // 2)
+        calls = (_call(pair, index) for index, pair in enumerate([*pairs, *moved]))
+        painted = [result.edited_image for result in skills.ask(self.skill, calls, len(pairs) + len(moved))]
+        edited, elsewhere = painted[: len(pairs)], painted[len(pairs) :]
         judges = Judges(skills)
         given = judges.detections([picture(pair.before) for pair in pairs])
         of_edited = verdicts(judges, edited, pairs, given)
         of_drawings = verdicts(judges, [picture(pair.after) for pair in pairs], pairs, given)
-        by_kind = [
-            [one.seen for one, pair in zip(of_edited, pairs, strict=True) if pair.kind == kind] for kind in KINDS
-        ]
+        of_moved = verdicts(judges, elsewhere, moved, [[] for _ in moved])
         return Score(
             figures={
                 "seen": mean(one.seen for one in of_edited),
                 "kept": share_kept(of_edited),
                 "seen_on_drawings": mean(one.seen for one in of_drawings),
                 "kept_on_drawings": share_kept(of_drawings),
+                "other_scenes": mean(one.seen for one in of_moved),
             },
             counts={"pictures": len(pairs), "other objects": sum(one.there for one in of_edited)},
             examples=[_example(*case) for case in zip(pairs, edited, of_edited, strict=True)],
@@ -73,11 +78,7 @@ class InstructPix2PixScorer(Scorer):
                 Table(
                     "Changes seen by kind",
                     ("kind", "seen", "pictures"),
-                    [
-                        (kind, f"{mean(mine):.2f}", str(len(mine)))
-                        for kind, mine in zip(KINDS, by_kind, strict=True)
-                        if mine
-                    ],
+                    [*_by_kind(SCORED, pairs, of_edited), *_by_kind(OTHER_SCENES, moved, of_moved)],
                 )
             ],
         )
@@ -86,12 +87,17 @@ class InstructPix2PixScorer(Scorer):
         return SkillCall(InstructPix2PixArgs(prompt="make it autumn", seed=0), {Symbol.IMAGE: picture(drawn)})
 
 
-def pairs_of(split: Split) -> list[EditPair]:
-    """One edit of each scene, of the kind that is rarest so far among those that the scene allows."""
-    counts = dict.fromkeys(KINDS, 0)
+def pairs_of(split: Split, kinds: Sequence[str] = SCORED, count: int | None = None) -> list[EditPair]:
+    """One edit of each scene, of the kind that is rarest so far among those that the scene allows.
+
+    Args:
+        count: how many, `split.painted` when None; fewer where there are not enough scenes.
+    """
+    wanted = split.painted if count is None else count
+    counts = dict.fromkeys(kinds, 0)
     pairs: list[EditPair] = []
     for index, drawn in enumerate(split.scenes):
-        if len(pairs) >= split.painted:
+        if len(pairs) >= wanted:
             break
         tried = (edit(drawn, kind, split.rng(index), split.atlas) for kind in sorted(counts, key=counts.__getitem__))
         pair = next((pair for pair in tried if pair is not None), None)
@@ -118,6 +124,16 @@ def verdicts(
         )
         for index, pair in enumerate(pairs)
     ]
+
+
+def _by_kind(kinds: Sequence[str], pairs: Sequence[EditPair], judged: Sequence[Verdict]) -> list[tuple[str, str, str]]:
+    """Of each kind that there is: its name, the share of changes seen, how many."""
+    rows = []
+    for kind in kinds:
+        mine = [one.seen for one, pair in zip(judged, pairs, strict=True) if pair.kind == kind]
+        if mine:
+            rows.append((kind, f"{mean(mine):.2f}", str(len(mine))))
+    return rows
 
 
 def share_kept(judged: Sequence[Verdict]) -> float:
