@@ -41,6 +41,13 @@ class Blip2Options(TorchOptions):
 
     max_new_tokens: int = Field(30, ge=1, le=256, description="Longest text, tokens.")
     num_beams: int = Field(1, ge=1, le=8, description="Beams of the search; 1 is greedy.")
+    length_penalty: float = Field(
+        1.0,
+        ge=-2.0,
+        le=2.0,
+        description="With beams: the likelihood of a text is divided by its length to this power. At 0 the likeliest "
+        "text wins, which says less and is right more often; less than 0 prefers short ones even more.",
+    )
 
 
 class Blip2(TorchSkill[Blip2Args, Blip2Result]):
@@ -76,6 +83,12 @@ class Blip2(TorchSkill[Blip2Args, Blip2Result]):
     def _generation(self) -> Blip2Options:
         assert isinstance(self.settings, Blip2Options)
         return self.settings
+
+    def _search(self) -> dict[str, Any]:
+        """What `generate` takes; it warns of a length penalty where there is one beam."""
+        options = self._generation
+        beams = {"num_beams": options.num_beams}
+        return beams if options.num_beams == 1 else {**beams, "length_penalty": options.length_penalty}
 
     def predict(self, batch: Sequence[SkillCall[Blip2Args]]) -> Sequence[Blip2Result | SkillError]:
         prompts = [question(self._plain(call.args.prompt)) for call in batch]
@@ -125,7 +138,7 @@ class Blip2(TorchSkill[Blip2Args, Blip2Result]):
                 input_ids=prompt_ids,
                 attention_mask=inputs["attention_mask"].to(self.device),
                 max_new_tokens=self._generation.max_new_tokens,
-                num_beams=self._generation.num_beams,
+                **self._search(),
                 do_sample=False,
                 eos_token_id=self._stop_ids,
                 pad_token_id=self._processor.tokenizer.pad_token_id,

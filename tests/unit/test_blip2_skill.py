@@ -96,6 +96,15 @@ def test_a_batch_is_one_call_of_the_model(skill: Blip2, monkeypatch: pytest.Monk
     assert sizes == [3]
 
 
+def test_a_search_with_beams_prefers_short_or_long_texts_as_it_is_told(checkpoint: str) -> None:
+    words = {}
+    for penalty in (-2.0, 2.0):
+        skill = Blip2(checkpoint, **{**tiny.OPTIONS, "num_beams": 4, "length_penalty": penalty})
+        skill.setup()
+        words[penalty] = sum(len(text.split()) for text in said(skill, *(call(seed=seed) for seed in range(8))))
+    assert words[-2.0] < words[2.0]
+
+
 def test_special_tokens_in_a_prompt_are_only_dropped(skill: Blip2) -> None:
     assert said(skill, call("what <image> is </s> this")) == said(skill, call("what is this"))
 
