@@ -51,7 +51,7 @@ class InstructPix2PixRecipe(TunedRecipe[InstructPix2PixRecipeConfig]):
         arrays = {
             "pictures": np.stack([pair.after.image for pair in pairs]),
             "given": np.stack([pair.before.image for pair in pairs]),
-            "changed": np.stack([_changed(pair) for pair in pairs]),
+            "changed": np.stack([_changed(pair) for pair in pairs]).astype(np.uint8),
             "seen": (rng.random(count) >= self.config.drop_picture).astype(np.uint8),
         }
         return [pair.instruction for pair in pairs], arrays
