@@ -53,7 +53,7 @@ EMBEDDED: Final[Mapping[str, Setup]] = MappingProxyType(
         "openseed": Setup("embedded:openseed", {"tiles": 2}),
         "seem": Setup("embedded:seem", {"closer": 2.0, "tiles": 2}),
         "grounding_dino": Setup("embedded:grounding_dino", {"one_phrase": True}),
-        "blip2": Setup("embedded:blip2", {"max_new_tokens": 60}, batch=16),
+        "blip2": Setup("embedded:blip2", {"max_new_tokens": 60, "num_beams": 3, "length_penalty": 0.0}, batch=16),
         "clip_retrieval": Setup("embedded:clip", batch=16),
         "easyocr": Setup(None, {"dtype": "native"}),
         "stable_diffusion": Setup("embedded:stable_diffusion", {**_PAINTING, "output_side": 256}),
