@@ -24,7 +24,7 @@ SCENE_EDITS: Final = MappingProxyType(
 _SCENE_SHARE: Final = 0.6
 """Of random edits, how many change the background."""
 
-_TIMES: Final = {
+_MOVES: Final = {
     "night": (
         "make it night",
         "turn day into night",
@@ -267,7 +267,7 @@ def _move(kind: str) -> Callable[[Scene, np.random.Generator], _Change | None]:
         background = SCENE_EDITS[kind]
         if scene.background == background:
             return None
-        return _Change(replace(scene, background=background), _pick(rng, _TIMES[kind]))
+        return _Change(replace(scene, background=background), _pick(rng, _MOVES[kind]))
 
     return change
 
