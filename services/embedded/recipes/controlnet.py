@@ -64,6 +64,7 @@ class ControlNetRecipe(GrownRecipe[ControlNetRecipeConfig]):
     """See the module."""
 
     name = "controlnet"
+    pipeline_name = "StableDiffusionControlNetPipeline"
     Config = ControlNetRecipeConfig
     in_channels = networks.LATENT_CHANNELS
 
@@ -89,15 +90,8 @@ class ControlNetRecipe(GrownRecipe[ControlNetRecipeConfig]):
         said: torch.Tensor = model(latents, timesteps, batch["tokens"], segments)
         return said
 
-    def pipeline(self, model: Any) -> Any:
-        return networks.make_pipeline(
-            "StableDiffusionControlNetPipeline",
-            vae=self.vae,
-            text_encoder=model.painter.text_encoder,
-            tokenizer=self.tokenizer,
-            unet=model.painter.unet,
-            controlnet=model.controlnet,
-        )
+    def trained_parts(self, model: Any) -> dict[str, Any]:
+        return {**super().trained_parts(model.painter), "controlnet": model.controlnet}
 
     def save(self, model: Any, folder: Path) -> None:
         """The ControlNet alone: the skill's option `base` names the painter that it steers."""

@@ -35,6 +35,7 @@ class InpaintingRecipe(TunedRecipe[InpaintingRecipeConfig]):
     """See the module."""
 
     name = "inpainting"
+    pipeline_name = "StableDiffusionInpaintPipeline"
     metric = "told"
     Config = InpaintingRecipeConfig
     in_channels = 2 * networks.LATENT_CHANNELS + 1
@@ -66,15 +67,6 @@ class InpaintingRecipe(TunedRecipe[InpaintingRecipeConfig]):
     def weights(self, batch: dict[str, Any]) -> torch.Tensor:
         hole = _cells(batch)
         return hole + self.config.outside * (1.0 - hole)
-
-    def pipeline(self, model: Any) -> Any:
-        return networks.make_pipeline(
-            "StableDiffusionInpaintPipeline",
-            vae=self.vae,
-            text_encoder=model.text_encoder,
-            tokenizer=self.tokenizer,
-            unet=model.unet,
-        )
 
     def samples(self, model: Any) -> Image.Image:
         prompts, arrays = self.examples(np.random.default_rng([DEV, 0]), 6)

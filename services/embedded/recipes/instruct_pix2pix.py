@@ -42,6 +42,7 @@ class InstructPix2PixRecipe(TunedRecipe[InstructPix2PixRecipeConfig]):
     """See the module."""
 
     name = "instruct_pix2pix"
+    pipeline_name = "StableDiffusionInstructPix2PixPipeline"
     metric = "told"
     Config = InstructPix2PixRecipeConfig
     in_channels = 2 * networks.LATENT_CHANNELS
@@ -75,15 +76,6 @@ class InstructPix2PixRecipe(TunedRecipe[InstructPix2PixRecipeConfig]):
         changed = batch["changed"][:, None].float()
         share = changed.mean((2, 3), keepdim=True).clamp(SHARE_MIN, 1.0 - SHARE_MIN)
         return changed / share + (1.0 - changed) / (1.0 - share)
-
-    def pipeline(self, model: Any) -> Any:
-        return networks.make_pipeline(
-            "StableDiffusionInstructPix2PixPipeline",
-            vae=self.vae,
-            text_encoder=model.text_encoder,
-            tokenizer=self.tokenizer,
-            unet=model.unet,
-        )
 
     def samples(self, model: Any) -> Image.Image:
         prompts, arrays = self.examples(np.random.default_rng([DEV, 0]), 6)

@@ -54,6 +54,7 @@ class StableDiffusionRecipe(LatentRecipe[StableDiffusionRecipeConfig]):
     """See the module."""
 
     name = "stable_diffusion"
+    pipeline_name = "StableDiffusionPipeline"
     Config = StableDiffusionRecipeConfig
 
     @cached_property
@@ -84,15 +85,6 @@ class StableDiffusionRecipe(LatentRecipe[StableDiffusionRecipeConfig]):
             prompts.append(caption(drawn, rng))
             pictures.append(drawn.image)
         return prompts, {"pictures": np.stack(pictures)}
-
-    def pipeline(self, model: Any) -> Any:
-        return networks.make_pipeline(
-            "StableDiffusionPipeline",
-            vae=self.vae,
-            text_encoder=model.text_encoder,
-            tokenizer=self.tokenizer,
-            unet=model.unet,
-        )
 
     def samples(self, model: Any) -> Image.Image:
         pictures = self.painted(model, SHOWN, width=self.config.size, height=self.config.size)

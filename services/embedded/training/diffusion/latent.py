@@ -66,6 +66,8 @@ class LatentRecipe(Recipe[ConfigT]):
     """A recipe whose batches are `pictures` (uint8 [batch, side, side, 3]) and `tokens`, and more for conditioning."""
 
     metric = "explained"
+    pipeline_name: ClassVar[str]
+    """Class of diffusers that runs what was trained."""
     needs: ClassVar[tuple[str, ...]] = ("vae",)
     reads_scenes = False
 
@@ -179,9 +181,15 @@ class LatentRecipe(Recipe[ConfigT]):
         explained, told = (1.0 - sums[:, 0] / sums[:, 1]).tolist()
         return {"explained": explained, "told": told}
 
-    @abstractmethod
     def pipeline(self, model: Any) -> Any:
         """The trained networks as the skill runs them."""
+        return networks.make_pipeline(
+            self.pipeline_name, vae=self.vae, tokenizer=self.tokenizer, **self.trained_parts(model)
+        )
+
+    def trained_parts(self, model: Any) -> dict[str, Any]:
+        """The pipeline's components that the model holds, by the pipeline's names."""
+        return {"text_encoder": model.text_encoder, "unet": model.unet}
 
     def save(self, model: Any, folder: Path) -> None:
         self.pipeline(model).save_pretrained(folder)
