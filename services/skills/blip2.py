@@ -45,8 +45,8 @@ class Blip2Options(TorchOptions):
         1.0,
         ge=-2.0,
         le=2.0,
-        description="With beams: the likelihood of a text is divided by its length to this power. At 0 the likeliest "
-        "text wins, which says less and is right more often; less than 0 prefers short ones even more.",
+        description="With beams: the log-likelihood of a text is divided by its length to this power. At 0 the "
+        "likeliest text wins; more than 0 prefers longer ones, less than 0 shorter ones.",
     )
 
 

@@ -2,7 +2,7 @@
 
 The words of instructions are new to the painter's text encoder, so it goes on learning. What an instruction changes
 and what it leaves count alike, however small: the thing that gets another colour, the things that stay where the
-background changes.
+background changes. Night and water tint things, so that there they count as changed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from services.embedded.world.edits import EditPair, sample_edit
 CHANGE_MIN = 12
 """Levels of 255 by which a pixel differs that has changed."""
 SHARE_MIN = 0.02
-"""Less than this part of a picture counts no more than this."""
+"""What is a smaller part of a picture than this is weighted as if it were this large."""
 
 
 class InstructPix2PixRecipeConfig(TunedConfig):
